@@ -1,0 +1,1 @@
+"""The roof: typer commands, one file per command family."""

@@ -1,0 +1,54 @@
+"""`fleetprobe check`: one target in full, its ladder drawn."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from fleetprobe.cli.flags import Configured, Format, Probing, Reading, Showing, with_flags
+
+
+@with_flags
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            show_default=False,
+            help="host, host:port, [v6]:port or scheme://host[:port][/path].",
+        ),
+    ],
+    *,
+    probing: Probing,
+    showing: Showing,
+    configured: Configured,
+) -> None:
+    """Ask one target and tell everything: ladder, times, evidence, what it is not, how to verify and to mend.
+
+    Exit codes are those of scan.
+    """
+    from fleetprobe.cli.ladder_view import ladder_view
+    from fleetprobe.cli.run import execute, options_of
+    from fleetprobe.cli.terminal import console, marks_for, show, warn
+
+    human = showing.format is Format.HUMAN or (showing.format is Format.AUTO and sys.stdout.isatty())
+    results: list[dict[str, Any]] = []
+
+    def watch(row: dict[str, Any]) -> None:
+        if row["kind"] == "result":
+            results.append(row)
+
+    options = options_of((target,), Reading(max_targets=1), probing, () if human else ("-",))
+    ended = execute(options, watch)
+    if isinstance(ended, int):
+        raise typer.Exit(ended)
+    if ended.exit_code == 2:
+        warn("; ".join(row["summary"] for row in results) or "the argument names no target")
+    elif human:
+        on = console(showing.color)
+        marks = marks_for(sys.stdout.encoding)
+        for row in results:
+            show(on, ladder_view(row, marks, on.width))
+    raise typer.Exit(ended.exit_code)

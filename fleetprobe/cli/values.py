@@ -1,0 +1,86 @@
+"""What the text behind a flag means; a text that means nothing is a usage error naming the flag."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import typer
+
+from fleetprobe.engine.budget import Limit, Network
+from fleetprobe.inventory.csv import MAPPABLE
+from fleetprobe.inventory.refused import hide_secret, shown
+from fleetprobe.net.live.resolv_conf import parse_server
+
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
+_RATE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)/s")
+
+
+def limit(flag: str, text: str, *, bare_is_rate: bool = False) -> Limit:
+    """`N` at once, `M/s` started per second, or `N,M/s`; 0 lifts a limit. Raises BadParameter.
+
+    With `bare_is_rate` a number alone is a rate.
+    """
+    at_once: int | None = None
+    per_second: float | None = None
+    parts = text.split(",")
+    for part in (part.strip() for part in parts):
+        rate = _RATE.fullmatch(part)
+        if rate is None and bare_is_rate and len(parts) == 1:
+            rate = _RATE.fullmatch(f"{part}/s")
+        if rate is not None and per_second is None:
+            per_second = float(rate[1])
+        elif rate is None and _COUNT.fullmatch(part) and at_once is None:
+            at_once = int(part)
+        else:
+            raise _bad(flag, f"{shown(text)} is no limit; write N, M/s or N,M/s, and 0 for none")
+    return Limit(at_once or None, per_second or None)
+
+
+def networks(flag: str, texts: Sequence[str]) -> tuple[Network, ...]:
+    """Networks in CIDR notation; a single address is a network of one. Raises BadParameter."""
+    found: list[Network] = []
+    for text in texts:
+        try:
+            found.append(ipaddress.ip_network(text.strip()))
+        except ValueError:
+            example = "192.0.2.0/24 or 2001:db8::/32"
+            raise _bad(flag, f"{shown(text)} is no network; write it like {example}") from None
+    return tuple(found)
+
+
+def resolvers(texts: Sequence[str]) -> tuple[str, ...] | None:
+    """Nameservers as `address:port`; None when none is named. Raises BadParameter."""
+    try:
+        return tuple(str(parse_server(text.strip())) for text in texts) or None
+    except ValueError:
+        raise _bad(
+            "--resolver", "a resolver is an address, like 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:53"
+        ) from None
+
+
+def mapping(texts: Sequence[str]) -> Mapping[str, str]:
+    """`FIELD=COLUMN` pairs, several separated by commas. Raises BadParameter."""
+    pairs: dict[str, str] = {}
+    for text in (part for whole in texts for part in whole.split(",")):
+        name, equals, column = text.partition("=")
+        name = name.strip()
+        if not equals or not column.strip():
+            raise _bad("--map", f"{shown(text)} is no mapping; write host=COLUMN,port=COLUMN")
+        if name not in MAPPABLE:
+            raise _bad("--map", f"no field {shown(name)}; known are {', '.join(MAPPABLE)}")
+        if name in pairs:
+            raise _bad("--map", f"{name} is mapped twice")
+        pairs[name] = column
+    return pairs
+
+
+def without_secrets(argv: Sequence[str]) -> list[str]:
+    """The arguments as they may be recorded: what stands before an `@` could be a password."""
+    return [hide_secret(argument) for argument in argv]
+
+
+def _bad(flag: str, message: str) -> typer.BadParameter:
+    return typer.BadParameter(message, param_hint=f"'{flag}'")

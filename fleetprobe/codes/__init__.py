@@ -1,0 +1,1 @@
+"""The failure codes as data."""

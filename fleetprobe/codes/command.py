@@ -1,0 +1,87 @@
+"""Command lines that people copy: templates that several codes share, and the one safe way to fill them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from shlex import quote
+from typing import Final
+
+PLACEHOLDERS: Final = frozenset({"host", "address", "port", "name", "sni", "path", "service", "family"})
+"""host: as in the inventory · address: the literal dialled · name: what DNS was asked, None for a literal ·
+sni: the server name sent, None for a literal · path: starts with `/` · service: the ladder, which is also the
+URL scheme · family: 4 or 6."""
+
+NEIGHBOUR: Final = "ip neigh show {address}"
+ROUTE: Final = "ip route get {address}"
+PING: Final = "ping -{family} -c 3 {address}"
+PATH: Final = "mtr -n -r -c 10 --tcp --port {port} {address}"
+CONNECT: Final = "nc -vz -w 5 {address} {port}"
+CAPTURE: Final = "sudo tcpdump -ni any host {address} and tcp port {port}"
+SOCKETS: Final = "ss -tni dst {address}:{port}"
+LISTENER: Final = "ssh {host} ss -ltn sport = :{port}"
+
+
+def handshake(options: str) -> str:
+    """Return the template of one TLS handshake with these options of openssl s_client."""
+    return f"openssl s_client -connect {{address}}:{{port}} -servername {{sni}} {options} </dev/null"
+
+
+def leaf(options: str) -> str:
+    """Return the template that shows these fields (options of openssl x509) of the certificate presented."""
+    return f"{handshake('2>/dev/null')} | openssl x509 -noout {options}"
+
+
+def get(options: str) -> str:
+    """Return the template of one request to the address dialled, with these options of curl."""
+    url = "{service}://{host}:{port}{path}"
+    return f"curl -sv {options} --max-time 15 --connect-to {{host}}:{{port}}:{{address}}:{{port}} {url}"
+
+
+HANDSHAKE: Final = handshake("-showcerts")
+GET: Final = get("-o /dev/null")
+# What a stranger sends is shown through cat -v, so that it cannot drive the terminal.
+BODY: Final = get("-o -") + " | cat -v"
+LISTEN: Final = "timeout 10 nc {address} {port} | cat -v"
+
+_MAY_GO: Final = frozenset({"-servername", "-verify_hostname"})
+_PLACEHOLDER: Final = re.compile(r"\{([a-z]+)\}(?=(:?))")
+
+
+def fill(template: str, values: Mapping[str, str | int | None]) -> str | None:
+    """Return the command with every value quoted for a POSIX shell, or None if it cannot be said.
+
+    An IPv6 host or address directly before a colon gets its brackets. Where a value is missing or None, an
+    option that may go (`-servername` for an IP literal) goes with it; otherwise the command has no meaning.
+    A placeholder outside PLACEHOLDERS is a bug and raises KeyError.
+    """
+    words: list[str] = []
+    for word, names in _words(template):
+        if all(values.get(name) is not None for name in names):
+            words.append(_PLACEHOLDER.sub(lambda match: _value(match, values), word) if names else word)
+        elif words and words[-1] in _MAY_GO:
+            words.pop()
+        else:
+            return None
+    return " ".join(words)
+
+
+@cache
+def _words(template: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """The words of a template with the placeholders in each; there are only as many templates as the table has."""
+    words = tuple(
+        (word, frozenset(match[1] for match in _PLACEHOLDER.finditer(word))) for word in template.split(" ")
+    )
+    for _, names in words:
+        if unknown := names - PLACEHOLDERS:
+            raise KeyError(f"unknown placeholder {sorted(unknown)} in {template!r}")
+    return words
+
+
+def _value(match: re.Match[str], values: Mapping[str, str | int | None]) -> str:
+    """Quote one value, with brackets where an IPv6 literal stands before a colon."""
+    text = str(values[match[1]])
+    if match[1] in {"host", "address"} and match[2] and ":" in text:
+        text = f"[{text}]"
+    return quote(text)

@@ -1,0 +1,1 @@
+"""Drives targets through the climb: one until decided, many within bounds."""

@@ -1,0 +1,1 @@
+"""One file per inventory format: text in, targets or bad lines out."""

@@ -1,0 +1,37 @@
+"""The services an inventory may name: usual port, and which fields make sense for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What a target spec may say about one service."""
+
+    port: int | None = None
+    """The port meant when none is written; None asks for one."""
+    http: bool = False
+    """Takes path, host_header and expect_status."""
+    tls: bool = False
+    """Takes sni and ca_file."""
+    body: bool = False
+    """Takes expect_body: there is a body or a banner to look into."""
+
+
+# tls has no usual port on purpose: on 443 the service is https, elsewhere any guess would be wrong.
+SERVICES: dict[str, Service] = {
+    "tcp": Service(),
+    "tls": Service(tls=True),
+    "https": Service(port=443, http=True, tls=True, body=True),
+    "http": Service(port=80, http=True, body=True),
+    "ssh": Service(port=22, body=True),
+    "banner": Service(body=True),
+}
+
+_USUAL = {443: "https", 80: "http", 22: "ssh"}
+
+
+def usual_service(port: int) -> str:
+    """The service a port alone stands for (design §6); `tcp` where nothing is agreed."""
+    return _USUAL.get(port, "tcp")

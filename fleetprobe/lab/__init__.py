@@ -1,0 +1,1 @@
+"""A fault laboratory in rootless network namespaces."""

@@ -1,0 +1,173 @@
+"""One scripted server's talk over one accepted connection, TLS and rude endings included."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import Sequence
+from typing import assert_never
+
+from fleetprobe.lab.scenario import Step, Verb
+
+MAX_CONVERSATION_S = 120.0
+_CHUNK_BYTES = 64 * 1024
+_MAX_HEAD_BYTES = 64 * 1024
+_DRAIN_S = 5.0
+# l_onoff = 1, l_linger = 0: close() discards what is queued and sends a RST (socket(7)).
+_LINGER_RESET = struct.pack("ii", 1, 0)
+
+
+class _PeerGoneError(Exception):
+    """The peer closed or reset while the script wanted to hear more."""
+
+
+class _Wire:
+    """Bytes over a non-blocking socket, in the clear until `secure` has been called."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
+        self._sock = sock
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls: ssl.SSLObject | None = None
+
+    async def send_raw(self, data: bytes) -> None:
+        await self._loop.sock_sendall(self._sock, data)
+
+    async def receive_raw(self) -> bytes:
+        data = await self._loop.sock_recv(self._sock, _CHUNK_BYTES)
+        if not data:
+            raise _PeerGoneError
+        return data
+
+    async def send(self, data: bytes) -> None:
+        if self._tls is None:
+            await self.send_raw(data)
+            return
+        for start in range(0, len(data), _CHUNK_BYTES):
+            self._tls.write(data[start : start + _CHUNK_BYTES])
+            await self.send_raw(self._outgoing.read())
+
+    async def receive(self) -> bytes:
+        if self._tls is None:
+            return await self.receive_raw()
+        while True:
+            try:
+                data = self._tls.read(_CHUNK_BYTES)
+            except ssl.SSLWantReadError:
+                self._incoming.write(await self.receive_raw())
+            except ssl.SSLZeroReturnError:
+                raise _PeerGoneError from None
+            else:
+                if not data:
+                    raise _PeerGoneError
+                return data
+
+    async def secure(self) -> None:
+        """Complete a server-side handshake; later sends and receives go through it."""
+        tls = self._new_tls()
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self.send_raw(self._outgoing.read())
+                self._incoming.write(await self.receive_raw())
+            except ssl.SSLError:
+                # The alert that says why is already waiting to be sent.
+                await self.send_raw(self._outgoing.read())
+                raise
+            else:
+                break
+        await self.send_raw(self._outgoing.read())
+        self._tls = tls
+
+    async def first_flight(self) -> bytes:
+        """Read a ClientHello and return the whole of the genuine answer, unsent."""
+        tls = self._new_tls()
+        while not self._outgoing.pending:
+            self._incoming.write(await self.receive_raw())
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+        return self._outgoing.read()
+
+    async def farewell(self) -> None:
+        """Send close_notify without waiting for the peer's."""
+        if self._tls is not None:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self._tls.unwrap()
+            await self.send_raw(self._outgoing.read())
+
+    async def drain(self, seconds: float) -> None:
+        """Read and discard until the peer closes or the time is over."""
+        with contextlib.suppress(TimeoutError, _PeerGoneError):
+            async with asyncio.timeout(seconds):
+                while True:
+                    await self.receive_raw()
+
+    def _new_tls(self) -> ssl.SSLObject:
+        if self._context is None:
+            raise ValueError("a script that speaks TLS needs a certificate")
+        return self._context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+
+async def converse(sock: socket.socket, steps: Sequence[Step], context: ssl.SSLContext | None) -> None:
+    """Play the steps over an accepted non-blocking socket and close it; the peer's doings are no error."""
+    wire = _Wire(sock, context)
+    try:
+        async with asyncio.timeout(MAX_CONVERSATION_S):
+            for step in steps:
+                if step.verb is Verb.RESET:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+                    return
+                if step.verb is Verb.CLOSE:
+                    break
+                await _act(wire, step)
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
+            await wire.drain(_DRAIN_S)
+    except (_PeerGoneError, OSError, TimeoutError):
+        pass  # ssl.SSLError is an OSError: a client may end a handshake as it likes.
+    finally:
+        sock.close()
+
+
+async def _act(wire: _Wire, step: Step) -> None:
+    match step.verb:
+        case Verb.HEAR:
+            await wire.receive()
+        case Verb.REQUEST:
+            await _hear_head(wire)
+        case Verb.TLS:
+            await wire.secure()
+        case Verb.FLIGHT:
+            await wire.send_raw((await wire.first_flight())[: int(step.argument)])
+        case Verb.SAY:
+            await wire.send(step.argument.encode())
+        case Verb.HEX:
+            await wire.send_raw(bytes.fromhex(step.argument))
+        case Verb.FILL:
+            await wire.send(b"x" * int(step.argument))
+        case Verb.ECHO:
+            while True:
+                await wire.send(await wire.receive())
+        case Verb.WAIT:
+            await asyncio.sleep(float(step.argument))
+        case Verb.SILENCE:
+            await wire.drain(MAX_CONVERSATION_S)
+        case Verb.FAREWELL:
+            await wire.farewell()
+        case Verb.CLOSE | Verb.RESET:
+            raise ValueError(f"`{step.verb}` ends a script and is played by the caller")
+        case _:
+            assert_never(step.verb)
+
+
+async def _hear_head(wire: _Wire) -> None:
+    heard = b""
+    while b"\r\n\r\n" not in heard:
+        heard += await wire.receive()
+        if len(heard) > _MAX_HEAD_BYTES:
+            raise _PeerGoneError

@@ -1,0 +1,101 @@
+"""Expected against found: every target of a lab beside the record that the scanner wrote about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from fleetprobe.lab.scenario import Expectation, LabTarget
+
+
+class Grade(StrEnum):
+    """How one answer compares with the expectation."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    MISSING = "missing"
+    """No record was written for the target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The part of a record that is graded."""
+
+    state: str
+    code: str | None
+    confidence: str | None
+    findings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(word for word in (self.state, self.code, self.confidence) if word)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeRow:
+    """One target's line in the report."""
+
+    case: str
+    """`SCENARIO#N`."""
+    target: str
+    expected: Expectation
+    found: Answer | None
+    grade: Grade
+    why: str
+    """What differs, in a few words; empty when right."""
+    duration_ms: float | None
+
+    @property
+    def scenario(self) -> str:
+        """Name of the scenario that the target belongs to."""
+        return self.case.partition("#")[0]
+
+
+def grade(records: Iterable[Mapping[str, Any]], targets: Sequence[LabTarget]) -> list[GradeRow]:
+    """Compare the `result` records of one or more runs with what the targets expect, in the targets' order.
+
+    Records are matched by their label `case`; `amend` records are applied, the last record of a case counts.
+    """
+    found = _by_case(records)
+    return [_row(target, found.get(target.case)) for target in targets]
+
+
+def _by_case(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    results: dict[str, dict[str, Any]] = {}
+    for record in records:
+        if record.get("kind") == "result":
+            results[record["result_id"]] = dict(record)
+        elif record.get("kind") == "amend" and record.get("result_id") in results:
+            results[record["result_id"]].update(record["fields"])
+    return {_case(result): result for result in results.values()}
+
+
+def _case(result: Mapping[str, Any]) -> str:
+    return str((result.get("labels") or {}).get("case", ""))
+
+
+def _row(target: LabTarget, record: Mapping[str, Any] | None) -> GradeRow:
+    answer = None if record is None else _answer(record)
+    why = "no record" if answer is None else "; ".join(_differences(target.expect, answer))
+    verdict = Grade.MISSING if answer is None else Grade.WRONG if why else Grade.RIGHT
+    return GradeRow(
+        case=target.case, target=target.target, expected=target.expect, found=answer, grade=verdict, why=why,
+        duration_ms=None if record is None else record.get("duration_ms"),
+    )
+
+
+def _answer(record: Mapping[str, Any]) -> Answer:
+    return Answer(
+        state=record["state"], code=record["code"], confidence=record["confidence"],
+        findings=tuple(finding["code"] for finding in record.get("findings") or ()),
+    )
+
+
+def _differences(expect: Expectation, answer: Answer) -> list[str]:
+    pairs = [("state", expect.state, answer.state), ("code", expect.code, answer.code)]
+    if expect.confidence is not None:
+        pairs.append(("confidence", expect.confidence, answer.confidence))
+    wrong = [f"{what} {got or 'none'}, not {want or 'none'}" for what, want, got in pairs if want != got]
+    wrong += [f"finding {code} is missing" for code in expect.findings if code not in answer.findings]
+    return wrong

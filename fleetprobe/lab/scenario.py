@@ -1,0 +1,202 @@
+"""What a scenario is: a fault in the laboratory, the targets that show it, and what to say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Place(StrEnum):
+    """The network namespaces of the laboratory, in the order a packet of the client crosses them."""
+
+    CLIENT = "cl"
+    """The vantage of an ordinary run: IPv4 and IPv6, default routes to the first router."""
+    CLIENT_V4 = "cl4"
+    """A second vantage on the same link that has no IPv6 address and no IPv6 route."""
+    ROUTER_NEAR = "r1"
+    ROUTER_FAR = "r2"
+    SERVER = "sv"
+
+
+VANTAGES = (Place.CLIENT, Place.CLIENT_V4)
+"""Where a scan can be started."""
+
+
+class Verb(StrEnum):
+    """One thing a scripted server does to a connection it has accepted."""
+
+    HEAR = "hear"
+    """Read until at least one byte has come."""
+    REQUEST = "request"
+    """Read until a blank line has come: a whole HTTP request head."""
+    TLS = "tls"
+    """Complete a TLS handshake; all later verbs speak through it."""
+    FLIGHT = "flight"
+    """`flight N`: read a ClientHello and send the first N bytes of the genuine answer to it."""
+    SAY = "say"
+    """`say TEXT`: send the text as UTF-8."""
+    HEX = "hex"
+    """`hex 1503…`: send these bytes below TLS, even when a handshake has been made."""
+    FILL = "fill"
+    """`fill N`: send N bytes of filler."""
+    ECHO = "echo"
+    """Send back whatever comes until the peer closes."""
+    WAIT = "wait"
+    """`wait S`: do nothing for S seconds."""
+    SILENCE = "silence"
+    """Read and discard, and never answer, until the peer closes."""
+    FAREWELL = "farewell"
+    """Send a TLS close_notify."""
+    CLOSE = "close"
+    """Send a FIN, then read what still comes, so that the kernel does not turn the FIN into a RST."""
+    RESET = "reset"
+    """Send a RST at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a server's script."""
+
+    verb: Verb
+    argument: str = ""
+
+
+class Certificate(StrEnum):
+    """What is wrong (or not) with the certificate chain a server presents."""
+
+    GOOD = "good"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    SELF_SIGNED = "self_signed"
+    WRONG_NAME = "wrong_name"
+    UNTRUSTED_ROOT = "untrusted_root"
+    """A whole chain, its root included, from an authority that the lab does not trust."""
+    UNKNOWN_ISSUER = "unknown_issuer"
+    """The leaf alone, from an authority that the lab does not trust."""
+    MISSING_INTERMEDIATE = "missing_intermediate"
+    """The leaf alone, although the authority is trusted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One service on the server machine, listening on each of its addresses."""
+
+    addresses: tuple[str, ...]
+    port: int
+    steps: tuple[Step, ...] = ()
+    """What the Python server does with every connection."""
+    nginx: str | None = None
+    """Body of an nginx `location / {…}`; used in place of the steps where nginx is installed."""
+    certificate: Certificate | None = None
+    names: tuple[str, ...] = ()
+    """DNS names in the certificate; empty means the scenario's own names and addresses."""
+    backlog_full: bool = False
+    """Listen, fill the accept queue with own connections, and never accept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsEntry:
+    """What the lab's name server says about one name."""
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    cname: str | None = None
+    rcode: str = "NOERROR"
+    delay_s: float = 0.0
+    silent: bool = False
+    """Never answer for this name."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether any name server could serve this: addresses, at once, without an error."""
+        strange = self.silent or self.delay_s or self.cname or self.rcode != "NOERROR"
+        return bool(self.addresses) and not strange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firewall:
+    """nft rules of one namespace, one string per rule, as `nft` reads them after `add rule`."""
+
+    sets: tuple[str, ...] = ()
+    """Named sets, each `NAME { type …; }`."""
+    input: tuple[str, ...] = ()
+    forward: tuple[str, ...] = ()
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What the scanner must say of one target."""
+
+    state: str
+    code: str | None = None
+    confidence: str | None = None
+    """None means that the confidence is not looked at."""
+    findings: tuple[str, ...] = ()
+    """Codes that must be among the findings, whatever the verdict is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabTarget:
+    """One inventory line and the answer that is expected for it."""
+
+    case: str
+    """`SCENARIO#N`, unique in the lab; travels as the label `case`, by which records are matched."""
+    target: str
+    fields: Mapping[str, Any]
+    """Further inventory fields, e.g. `expect_status`."""
+    expect: Expectation
+    lookalike: str
+    """Name of the scenario that this target must not be taken for."""
+
+    def inventory_fields(self) -> dict[str, Any]:
+        """The JSON object of this target's inventory line."""
+        labels = {**self.fields.get("labels", {}), "case": self.case}
+        return {"target": self.target, **self.fields, "labels": labels}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """How a scan must be started for a scenario; scenarios with equal settings share one scan."""
+
+    vantage: Place = Place.CLIENT
+    args: tuple[str, ...] = ()
+    """Further arguments of `fleetprobe scan`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """One fault, as read from one file."""
+
+    name: str
+    """The file's name without its ending: a few words joined by hyphens."""
+    title: str
+    teaches: str
+    """One or two sentences: what to learn from it."""
+    targets: tuple[LabTarget, ...]
+    needs: tuple[str, ...] = ()
+    """Programs without which the lab falls back to its own servers; named in `lab list`."""
+    addresses: Mapping[Place, tuple[str, ...]] = field(default_factory=dict)
+    """Addresses that exist without a server of ours behind them."""
+    routes: Mapping[Place, tuple[str, ...]] = field(default_factory=dict)
+    """Routes in the words of `ip route add`."""
+    firewalls: Mapping[Place, Firewall] = field(default_factory=dict)
+    servers: tuple[Server, ...] = ()
+    dns: tuple[DnsEntry, ...] = ()
+    run: RunSettings = RunSettings()
+
+    @property
+    def server_addresses(self) -> tuple[str, ...]:
+        """Every address of the server machine that belongs to this scenario, sorted, without repetition."""
+        own = set(self.addresses.get(Place.SERVER, ()))
+        for server in self.servers:
+            own.update(server.addresses)
+        return tuple(sorted(own))
+
+    def certificate_names(self, server: Server) -> tuple[str, ...]:
+        """The DNS names that a good certificate of this server covers."""
+        if server.names:
+            return server.names
+        return tuple(e.name for e in self.dns if set(e.addresses) & set(server.addresses))

@@ -1,0 +1,183 @@
+"""The lab's network as text: one shell script that builds namespaces, links, addresses, routes and firewalls.
+
+    cl  --(eth0/c0)-- r1 --(m0/m0)-- r2 --(s0/eth0)-- sv
+    cl4 --(eth0/c1)-/
+
+The script runs with all capabilities of a fresh user namespace and needs no other right. All of it is pure:
+the same scenarios give the same script.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleetprobe.lab.scenario import Place, Scenario
+
+RESOLVER = ("203.0.113.53", "2001:db8:3::53")
+"""Where clients send their DNS questions."""
+AUTHORITY = ("203.0.113.54", "2001:db8:3::54")
+"""The Python name server, which the resolver asks for names that misbehave."""
+DNS_PORT = 53
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    place: Place
+    device: str
+    addresses: tuple[str, ...]
+
+
+_LINKS = (
+    (_End(Place.CLIENT, "eth0", ("198.18.1.10/24", "2001:db8:1::10/64")),
+     _End(Place.ROUTER_NEAR, "c0", ("198.18.1.1/24", "2001:db8:1::1/64"))),
+    (_End(Place.CLIENT_V4, "eth0", ("198.18.4.10/24",)),
+     _End(Place.ROUTER_NEAR, "c1", ("198.18.4.1/24",))),
+    (_End(Place.ROUTER_NEAR, "m0", ("198.18.12.1/24", "2001:db8:12::1/64")),
+     _End(Place.ROUTER_FAR, "m0", ("198.18.12.2/24", "2001:db8:12::2/64"))),
+    (_End(Place.ROUTER_FAR, "s0", ("203.0.113.1/24", "2001:db8:3::1/64")),
+     _End(Place.SERVER, "eth0", ("203.0.113.10/24", "2001:db8:3::10/64"))),
+)
+
+_ROUTES: dict[Place, tuple[str, ...]] = {
+    Place.CLIENT: ("0.0.0.0/0 via 198.18.1.1", "::/0 via 2001:db8:1::1"),
+    Place.CLIENT_V4: ("0.0.0.0/0 via 198.18.4.1",),
+    Place.ROUTER_NEAR: ("203.0.113.0/24 via 198.18.12.2", "2001:db8:3::/64 via 2001:db8:12::2"),
+    Place.ROUTER_FAR: (
+        "198.18.1.0/24 via 198.18.12.1", "198.18.4.0/24 via 198.18.12.1",
+        "2001:db8:1::/64 via 2001:db8:12::1",
+    ),
+    Place.SERVER: ("0.0.0.0/0 via 203.0.113.1", "::/0 via 2001:db8:3::1"),
+}
+
+INFRASTRUCTURE = frozenset(
+    {address.partition("/")[0] for link in _LINKS for end in link for address in end.addresses}
+    | {*RESOLVER, *AUTHORITY}
+)
+"""Addresses that no scenario may claim for a server of its own."""
+
+# Without duplicate address detection an IPv6 address is usable at once, not after two seconds. It must be
+# off before the links exist. Default ICMP limits answer about one error in ten of a busy scan, and which
+# target gets it is chance (research: 7 of 100), so routers and server answer every packet.
+_SYSCTL_EVERYWHERE = (
+    ("ipv6/conf/all/accept_dad", "0"), ("ipv6/conf/default/accept_dad", "0"),
+    ("ipv6/conf/all/accept_ra", "0"), ("ipv6/conf/default/accept_ra", "0"),
+    ("ipv4/icmp_ratelimit", "0"), ("ipv4/icmp_ratemask", "0"), ("ipv6/icmp/ratelimit", "0"),
+    ("ipv4/conf/all/rp_filter", "0"), ("ipv4/conf/default/rp_filter", "0"),
+)
+_SYSCTL_ROUTER = (
+    ("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1"),
+    ("ipv4/conf/all/send_redirects", "0"), ("ipv4/conf/default/send_redirects", "0"),
+)
+# Only group 0 is mapped, so this is everybody in the lab.
+_SYSCTL_CLIENT = (("ipv4/ping_group_range", "0 0"),)
+_SYSCTL: dict[Place, tuple[tuple[str, str], ...]] = {
+    Place.CLIENT: _SYSCTL_CLIENT, Place.CLIENT_V4: _SYSCTL_CLIENT, Place.SERVER: (),
+    Place.ROUTER_NEAR: _SYSCTL_ROUTER, Place.ROUTER_FAR: _SYSCTL_ROUTER,
+}
+
+
+def namespace_file(state: Path, place: Place) -> Path:
+    """Where a namespace is bound, as seen by processes in the lab's mount namespace."""
+    return state / "ns" / place
+
+
+def build_script(fleet: Sequence[Scenario], state: Path) -> str:
+    """A POSIX shell script that builds the whole network and binds our own files over those in /etc.
+
+    `state` must hold the directories `ns` and `etc`; `etc` the files named in `ETC_FILES`.
+    """
+    lines = ["set -e"]
+    for place in Place:
+        file = shlex.quote(str(namespace_file(state, place)))
+        # /proc may belong to an outer PID namespace, where only /proc/self is certain to mean ourselves.
+        lines += [f": > {file}", f"unshare --net mount --bind /proc/self/ns/net {file}"]
+        settings = _SYSCTL_EVERYWHERE + _SYSCTL[place]
+        lines += _inside(state, place, [f"echo {value} > /proc/sys/net/{key}" for key, value in settings])
+    for near, far in _LINKS:
+        one, other = (shlex.quote(str(namespace_file(state, end.place))) for end in (near, far))
+        peer = f"type veth peer name {far.device} netns {other}"
+        lines.append(f"ip link add {near.device} netns {one} {peer}")
+    # All links go up before any address is set: IPv6 takes about a second to get ready on a link that
+    # finds its peer later.
+    for place in Place:
+        lines += _inside(state, place, [f"ip link set {end.device} up" for end in _ends(place)])
+    for place in Place:
+        lines += _inside(state, place, list(_configure(place, fleet)))
+    for name in ETC_FILES:
+        lines.append(f"mount --bind {shlex.quote(str(state / 'etc' / name))} \"$(readlink -f /etc/{name})\"")
+    # Over its socket, which no network namespace confines, the machine's own name cache would answer.
+    lines.append("if [ -d /run/nscd ]; then mount -t tmpfs none /run/nscd; fi")
+    return "\n".join(lines) + "\n"
+
+
+def _inside(state: Path, place: Place, commands: Iterable[str]) -> list[str]:
+    file = shlex.quote(str(namespace_file(state, place)))
+    return [f"nsenter --net={file} sh -e <<'INSIDE'", *commands, "INSIDE"]
+
+
+def _configure(place: Place, fleet: Sequence[Scenario]) -> Iterator[str]:
+    devices = _ends(place)
+    # Offloads would hand 64 kB packets to rules that look at sizes.
+    yield from (f"ethtool -K {end.device} tso off gso off gro off" for end in devices)
+    yield "ip -batch - <<'BATCH'"
+    yield "link set lo up"
+    for end in devices:
+        yield from (f"address add {address} dev {end.device}{_nodad(address)}" for address in end.addresses)
+    yield from (f"address add {a}{_width(a)} dev {devices[0].device}{_nodad(a)}" for a in _own(place, fleet))
+    yield from (f"route add {route}" for route in _ROUTES[place])
+    yield from (f"route add {route}" for scenario in fleet for route in scenario.routes.get(place, ()))
+    yield "BATCH"
+    yield "nft -f - <<'RULES'"
+    yield nft_rules(place, fleet)
+    yield "RULES"
+
+
+def _ends(place: Place) -> list[_End]:
+    return [end for link in _LINKS for end in link if end.place is place]
+
+
+def _own(place: Place, fleet: Sequence[Scenario]) -> list[str]:
+    if place is Place.SERVER:
+        return [*RESOLVER, *AUTHORITY, *(a for scenario in fleet for a in scenario.server_addresses)]
+    return [a for scenario in fleet for a in scenario.addresses.get(place, ())]
+
+
+def _nodad(address: str) -> str:
+    return " nodad" if ":" in address else ""
+
+
+def _width(address: str) -> str:
+    return "/128" if ":" in address else "/32"
+
+
+def nft_rules(place: Place, fleet: Sequence[Scenario]) -> str:
+    """The one nft table of a namespace, with the rules of all scenarios in order."""
+    walls = [(s.name, s.firewalls[place]) for s in fleet if place in s.firewalls]
+    lines = ["table inet lab {"]
+    lines += [f"  set {text}" for _, wall in walls for text in wall.sets]
+    for hook in ("input", "forward", "output"):
+        lines += [f"  chain {hook} {{", f"    type filter hook {hook} priority filter; policy accept;"]
+        for name, wall in walls:
+            rules: tuple[str, ...] = getattr(wall, hook)
+            lines += [f"    {rule} comment \"{name}\"" for rule in rules]
+        lines.append("  }")
+    return "\n".join([*lines, "}"])
+
+
+ETC_FILES = ("resolv.conf", "hosts", "nsswitch.conf")
+
+
+def etc_files() -> dict[str, str]:
+    """The name service configuration of every machine in the lab: file name under /etc to content."""
+    hosts = ["127.0.0.1 localhost", "::1 localhost"]
+    for near, far in _LINKS:
+        hosts += [f"{a.partition('/')[0]} {end.place}" for end in (near, far) for a in end.addresses]
+    return {
+        "resolv.conf": f"nameserver {RESOLVER[0]}\noptions timeout:2 attempts:2\n",
+        "hosts": "\n".join(hosts) + "\n",
+        # Without this a desktop's mdns or systemd modules would answer before our resolver is asked.
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+    }

@@ -1,0 +1,124 @@
+"""The shape of a layer: facts, a probe that asks, a judge that thinks, and the witnesses it declares."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fleetprobe.codes.table import CODES
+from fleetprobe.model.attempt import Attempt
+from fleetprobe.model.policy import Policy
+from fleetprobe.model.target import Target
+from fleetprobe.model.verdict import Confidence, Finding
+from fleetprobe.net.interface import Address, Net, Stream
+
+
+class Facts(Protocol):
+    """What a probe saw at one layer: frozen, typed, without opinion."""
+
+    def record(self) -> Mapping[str, Any]:
+        """The facts as JSON-ready values, units in the names, unknown ones left out."""
+
+    def columns(self) -> Mapping[str, Any]:
+        """The columns of the result record that this layer fills (design §7)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Ground:
+    """What lower layers hand to the next one in one climb. The engine makes one per climb and ends it."""
+
+    target: Target
+    policy: Policy
+    deadline: float
+    """Monotonic time in seconds at which this target must be done."""
+    addresses: tuple[Address, ...] = ()
+    """Where the climb forks: filled by the layer that names them."""
+    address: Address | None = None
+    """The one address this climb stands on."""
+    stream: Stream | None = None
+    """The open connection; every layer above tcp speaks over this one."""
+    attempts: list[Attempt] = field(default_factory=list)
+    """Every socket opened for this climb."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Facts of the layers below, by layer name."""
+
+    def until(self, budget_s: float, now: float) -> float:
+        """The end of a step that may take `budget_s` from now, never past the target's deadline."""
+        return min(now + budget_s, self.deadline)
+
+
+Probe = Callable[[Ground, Net], Awaitable[Any]]
+Judge = Callable[[Any, Policy], Sequence[Finding]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """A further probe that may be asked when the climb broke with one of these codes.
+
+    Without a probe of its own the witness is the climb itself, done again over a fresh connection.
+    """
+
+    name: str
+    when: frozenset[str]
+    times: int = 1
+    probe: Probe | None = None
+    judge: Judge | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One rung of a ladder."""
+
+    name: str
+    probe: Probe
+    judge: Judge
+    emits: frozenset[str]
+    """Every code its judges can give; a test compares with the table."""
+    duration: str | None = None
+    """The phase column of the record that this rung's time belongs to (design §7)."""
+    per_address: bool = True
+    """False: asked once per target, before the climb forks over its addresses."""
+    everywhere: bool = True
+    """False: asked only on the first working address of each family."""
+    witnesses: tuple[Witness, ...] = ()
+    goes_on: frozenset[str] = frozenset()
+    """Codes with which the climb goes on over the same connection although this rung failed."""
+
+
+Ladder = tuple[Layer, ...]
+
+_RANKS = {name: position for position, name in enumerate(CODES)}
+"""The order of the table is the order of speaking: within TLS the chain, then dates, name, strength."""
+
+
+def passed(layer: str, facts: Mapping[str, Any], *, unproven: frozenset[str] = frozenset()) -> Finding:
+    """The finding that says a layer works."""
+    return Finding(layer=layer, facts=facts, unproven=unproven)
+
+
+def found(
+    code: str,
+    summary: str,
+    facts: Mapping[str, Any],
+    *,
+    confidence: Confidence = Confidence.OBSERVED,
+    silences: int = 0,
+    could_also_be: tuple[str, ...] | None = None,
+) -> Finding:
+    """A finding with a code; state, what it proves and what else it could be come from the table of codes."""
+    entry = CODES[code]
+    if could_also_be is None:
+        could_also_be = entry.could_also_be if confidence is Confidence.INFERRED else ()
+    return Finding(
+        layer=entry.layer,
+        state=entry.state,
+        code=code,
+        confidence=confidence,
+        summary=summary[:160],
+        silences=silences,
+        proves=frozenset(entry.proves),
+        could_also_be=could_also_be,
+        rank=_RANKS[code],
+        facts=facts,
+    )

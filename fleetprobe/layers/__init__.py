@@ -1,0 +1,1 @@
+"""One room per layer: its facts, its probe, its judge."""

@@ -1,0 +1,1 @@
+"""The http rung: one request, one response, read within bounds."""

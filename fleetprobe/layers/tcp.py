@@ -1,0 +1,245 @@
+"""L4: the address accepts a connection on the port, or says no, or somebody on the way does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleetprobe.layer import Ground, Layer, Witness, found, passed
+from fleetprobe.model.attempt import Attempt
+from fleetprobe.model.policy import Policy
+from fleetprobe.model.verdict import Confidence, Finding
+from fleetprobe.net.interface import Dial, Event, Fault, Icmp, Net, Route
+
+
+@dataclass(frozen=True, slots=True)
+class TcpFacts:
+    """One connection attempt.
+
+    | field | type | meaning |
+    |---|---|---|
+    | address, port | text, int | the far end |
+    | local_address, local_port | text, int | our end |
+    | event | text | connected, silent, reset or error |
+    | errno_name | text | the kernel's errno, when it gave one |
+    | icmp_type, icmp_code, icmp_from | int, int, text | the ICMP message that ended it, and its sender |
+    | duration_ms | number | from SYN to the deciding event |
+    | rtt_ms | number | the kernel's smoothed round trip (TCP_INFO) |
+    | syn_retransmits | int | SYNs sent beyond the first |
+    | mss_bytes | int | largest segment we may send |
+    """
+
+    dial: Dial
+    route: Route | None
+
+    @property
+    def duration_ms(self) -> float:
+        """From SYN to the deciding event, in milliseconds."""
+        return (self.dial.ended_s - self.dial.started_s) * 1000.0
+
+    def record(self) -> Mapping[str, Any]:
+        """The facts as JSON-ready values."""
+        dial, fault = self.dial, self.dial.fault
+        icmp = fault.icmp if fault else None
+        facts = {
+            "address": dial.address.text,
+            "port": dial.port,
+            "local_address": dial.local_address,
+            "local_port": dial.local_port,
+            "event": str(fault.event) if fault else "connected",
+            "errno_name": fault.errno_name if fault else None,
+            "icmp_type": icmp.type if icmp else None,
+            "icmp_code": icmp.code if icmp else None,
+            "icmp_from": icmp.sender if icmp else None,
+            "duration_ms": round(self.duration_ms, 3),
+            "rtt_ms": dial.rtt_ms,
+            "syn_retransmits": dial.syn_retransmits,
+            "mss_bytes": dial.mss_bytes,
+        }
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def columns(self) -> Mapping[str, Any]:
+        """Columns of the result record."""
+        dial, fault = self.dial, self.dial.fault
+        icmp = fault.icmp if fault else None
+        return {
+            "network_peer_address": dial.address.text,
+            "network_peer_port": dial.port,
+            "network_local_address": dial.local_address,
+            "network_local_port": dial.local_port,
+            "network_type": f"ipv{dial.address.family}",
+            "network_transport": "tcp",
+            "tcp_rtt_ms": dial.rtt_ms,
+            "tcp_syn_retransmits": dial.syn_retransmits,
+            "tcp_mss_bytes": dial.mss_bytes,
+            "icmp_type": icmp.type if icmp else None,
+            "icmp_code": icmp.code if icmp else None,
+            "icmp_from": icmp.sender if icmp else None,
+            "errno_name": fault.errno_name if fault else None,
+        }
+
+
+async def probe(ground: Ground, net: Net) -> TcpFacts:
+    """Dial the address of this climb and leave the open stream on the ground."""
+    assert ground.address is not None
+    connect_s = ground.target.timeout_s or ground.policy.connect_s
+    dial, stream = await net.dial(ground.address, ground.target.port, ground.until(connect_s, net.now()))
+    ground.stream = stream
+    ground.attempts.append(_attempt(dial))
+    below = ground.facts.get("ip")
+    return TcpFacts(dial, below.route if below is not None else None)
+
+
+def judge(facts: TcpFacts, policy: Policy) -> Sequence[Finding]:
+    """Tell refused, rejected, unreachable and silent apart, and our own limits from all of them."""
+    fault = facts.dial.fault
+    if fault is None:
+        return (passed("tcp", facts.record()), *_slow(facts, policy))
+    if fault.icmp is not None:
+        return (_icmp(facts, fault.icmp),)
+    if fault.event is Event.SILENT:
+        return (_silent(facts),)
+    after = f"after {facts.duration_ms:.1f} ms"
+    if fault.errno_name == "ECONNREFUSED":
+        return (found("tcp.refused", f"{_where(facts)} answered the SYN with RST {after}", facts.record()),)
+    if fault.event is Event.RESET:
+        # Linux calls it a refusal while the SYN is out; a reset means that the connection had stood.
+        reset = {**facts.record(), "phase": "before data", "bytes_received": 0, "bytes_sent": 0}
+        return (found("tcp.reset", f"{_where(facts)} accepted and sent RST at once, {after}", reset),)
+    return (_local(facts, fault),)
+
+
+def _slow(facts: TcpFacts, policy: Policy) -> Sequence[Finding]:
+    dial = facts.dial
+    if dial.syn_retransmits:
+        times = "once" if dial.syn_retransmits == 1 else f"{dial.syn_retransmits} times"
+        summary = f"{_where(facts)} connected after {facts.duration_ms:.0f} ms: the SYN had to be sent again {times}"
+        return (found("tcp.syn_retransmit", summary, facts.record()),)
+    if dial.rtt_ms is not None and dial.rtt_ms > policy.slow.tcp_rtt_ms:
+        return (found("tcp.slow", f"{_where(facts)} is {dial.rtt_ms:.0f} ms away (TCP round trip)", facts.record()),)
+    return ()
+
+
+def _silent(facts: TcpFacts) -> Finding:
+    waited = facts.duration_ms
+    if facts.dial.lag_ms > waited / 2:
+        late = f"{facts.dial.lag_ms:.0f} of {waited:.0f} ms"
+        summary = f"our own event loop was late by {late}: {_where(facts)} not judged"
+        return found("local.overload", summary, facts.record())
+    sent = (facts.dial.syn_retransmits or 0) + 1
+    summary = f"{_where(facts)} answered none of {sent} SYN in {waited / 1000:.1f} s: no reply, no ICMP"
+    return found("tcp.timeout", summary, facts.record(), confidence=Confidence.INFERRED, silences=1)
+
+
+def _icmp(facts: TcpFacts, icmp: Icmp) -> Finding:
+    if icmp.from_self:
+        return _own_kernel(facts, icmp)
+    v6 = ":" in icmp.sender
+    code = (_ICMP6 if v6 else _ICMP4).get((icmp.type, icmp.code), "ip.host_unreachable")
+    said = _MEANINGS[code]
+    by = "the host itself" if icmp.sender == facts.dial.address.text else icmp.sender
+    summary = f"{by} answered the SYN to {_where(facts)} with ICMP {icmp.type}/{icmp.code}: {said}"
+    return found(code, summary, facts.record())
+
+
+def _own_kernel(facts: TcpFacts, icmp: Icmp) -> Finding:
+    """The offender is ourselves: the kernel gave up on the neighbour, or our own firewall said no."""
+    if (icmp.type, icmp.code) not in ((3, 1), (1, 3)):
+        summary = f"our own machine rejected the SYN to {_where(facts)} (ICMP {icmp.type}/{icmp.code} from ourselves)"
+        return found("local.send_denied", summary, facts.record())
+    gateway = facts.route.gateway if facts.route else None
+    if gateway is not None:
+        summary = f"next hop {gateway} did not answer ARP/ND, so {_where(facts)} was never reached"
+        return found("vantage.gateway_unreachable", summary, {**facts.record(), "gateway": gateway})
+    summary = f"{facts.dial.address.text} is on our own link and did not answer ARP/ND"
+    return found("link.neighbour_unresolved", summary, facts.record())
+
+
+def _local(facts: TcpFacts, fault: Fault) -> Finding:
+    """An errno without any packet from outside: our own kernel's word."""
+    name = fault.errno_name or "UNKNOWN"
+    code = _ERRNO.get(name, "local.bug")
+    return found(code, f"our own kernel refused to connect to {_where(facts)}: {name}", facts.record())
+
+
+def _where(facts: TcpFacts) -> str:
+    address, port = facts.dial.address.text, facts.dial.port
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _attempt(dial: Dial) -> Attempt:
+    return Attempt(
+        purpose="climb",
+        transport="tcp",
+        address=dial.address.text,
+        port=dial.port,
+        local_port=dial.local_port,
+        started_s=dial.started_s,
+        ended_s=dial.ended_s,
+        outcome=_outcome(dial.fault),
+    )
+
+
+def _outcome(fault: Fault | None) -> str:
+    if fault is None:
+        return "connected"
+    return fault.errno_name or str(fault.event)
+
+
+# RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3; Linux maps several of them to one errno, hence the raw numbers.
+_ICMP4 = {
+    (3, 0): "ip.net_unreachable",
+    (3, 2): "tcp.rejected",
+    (3, 3): "tcp.rejected",
+    (3, 6): "ip.net_unreachable",
+    (3, 9): "ip.admin_prohibited",
+    (3, 10): "ip.admin_prohibited",
+    (3, 11): "ip.net_unreachable",
+    (3, 13): "ip.admin_prohibited",
+    (11, 0): "ip.routing_loop",
+}
+_ICMP6 = {
+    (1, 0): "ip.net_unreachable",
+    (1, 1): "ip.admin_prohibited",
+    (1, 4): "tcp.rejected",
+    (1, 5): "ip.admin_prohibited",
+    (1, 6): "ip.admin_prohibited",
+    (3, 0): "ip.routing_loop",
+}
+_MEANINGS = {
+    "ip.net_unreachable": "network unreachable",
+    "ip.host_unreachable": "host unreachable",
+    "ip.admin_prohibited": "administratively prohibited",
+    "ip.routing_loop": "time to live exceeded",
+    "tcp.rejected": "port or protocol unreachable",
+}
+_ERRNO = {
+    "EMFILE": "local.fd_limit",
+    "ENFILE": "local.fd_limit",
+    "EADDRNOTAVAIL": "local.ports_exhausted",
+    "EADDRINUSE": "local.ports_exhausted",
+    "EPERM": "local.send_denied",
+    "EACCES": "ip.route_rejected",
+    "EINVAL": "ip.route_rejected",
+    "ENETUNREACH": "ip.no_route",
+    "EHOSTUNREACH": "ip.route_rejected",
+    "ENETDOWN": "vantage.no_route",
+    "ENOBUFS": "local.overload",
+    "ENOMEM": "local.overload",
+}
+
+LAYER = Layer(
+    name="tcp",
+    probe=probe,
+    judge=judge,
+    emits=frozenset({
+        "tcp.refused", "tcp.reset", "tcp.timeout", "tcp.rejected", "tcp.syn_retransmit", "tcp.slow",
+        "ip.net_unreachable", "ip.host_unreachable", "ip.admin_prohibited", "ip.routing_loop",
+        "ip.no_route", "ip.route_rejected", "vantage.no_route", "vantage.gateway_unreachable",
+        "link.neighbour_unresolved", "local.fd_limit", "local.ports_exhausted", "local.send_denied",
+        "local.overload", "local.bug",
+    }),
+    duration="tcp_connect_duration_ms",
+    witnesses=(Witness(name="again", when=frozenset({"tcp.timeout"})),),
+)

@@ -1,0 +1,1 @@
+"""TLS: the handshake completes, and the certificates say who the peer is."""

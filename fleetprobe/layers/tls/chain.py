@@ -1,0 +1,235 @@
+"""What is wrong with the certificates presented: chain, dates, name and strength, each judged by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from fleetprobe.layer import found
+from fleetprobe.layers.first_bytes import printable
+from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
+from fleetprobe.layers.tls.facts import TlsFacts
+from fleetprobe.layers.tls.names import mismatch
+from fleetprobe.model.verdict import Confidence, Finding
+
+# X509_V_ERR_* of openssl/x509_vfy.h, the same numbers since OpenSSL 3.0.
+_NOT_YET_VALID: Final = 9
+_EXPIRED: Final = 10
+_SELF_SIGNED_LEAF: Final = 18
+_SELF_SIGNED_IN_CHAIN: Final = 19
+_NO_ISSUER: Final = frozenset({2, 20, 21})
+_WEAK_KEY: Final = frozenset({66, 67})
+_WEAK_SIGNATURE: Final = frozenset({68})
+_JUDGED: Final = (
+    frozenset({_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED_LEAF, _SELF_SIGNED_IN_CHAIN})
+    | _NO_ISSUER | _WEAK_KEY | _WEAK_SIGNATURE
+)
+_LIKELY: Final = {
+    7: ("tls.bad_signature",),
+    24: ("tls.issuer_not_ca",),
+    25: ("tls.path_length",),
+    26: ("tls.wrong_usage",),
+    32: ("tls.issuer_not_ca",),
+    **dict.fromkeys(range(47, 54), ("tls.name_constraint",)),
+    79: ("tls.issuer_not_ca",),
+}
+"""What a number that has no verdict of its own yet points to."""
+
+_SHORTEST_BITS: Final = {"RSA": 2048, "DSA": 2048, "EC": 224}
+"""112 bits of security (NIST SP 800-57 part 1 table 2), which OpenSSL's default level 2 asks for."""
+_BROKEN_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})
+
+EMITS: Final = frozenset({
+    "tls.self_signed", "tls.untrusted_root", "tls.issuer_unknown", "tls.rejected_by_verifier", "tls.expired",
+    "tls.not_yet_valid", "tls.name_mismatch", "tls.weak_key", "tls.weak_signature", "tls.malformed",
+})
+
+
+def faults(facts: TlsFacts, as_of: datetime) -> tuple[Finding, ...]:
+    """Every fault of the presented certificates, one finding a cause; chain, dates, name, strength."""
+    path = walk(facts.certificates)
+    leaf = path[0] if path else None
+    findings = [
+        _chain(facts, path),
+        _dates(facts, path, _EXPIRED, "tls.expired", lambda one: one.not_after < as_of),
+        _dates(facts, path, _NOT_YET_VALID, "tls.not_yet_valid", lambda one: one.not_before > as_of),
+        _name(facts, leaf) if leaf else None,
+        _weak(facts, path, _WEAK_KEY, "tls.weak_key", weak_key),
+        _weak(facts, path, _WEAK_SIGNATURE, "tls.weak_signature", weak_signature),
+        _malformed(facts, path),
+    ]
+    return tuple(finding for finding in findings if finding is not None)
+
+
+def walk(certificates: Sequence[Read]) -> tuple[Certificate, ...]:
+    """The presented certificates from the leaf upward by issuer name; empty when the leaf is unreadable."""
+    if not certificates or isinstance(certificates[0], Malformed):
+        return ()
+    path = [certificates[0]]
+    rest = [one for one in certificates[1:] if isinstance(one, Certificate)]
+    while path[-1].subject != path[-1].issuer:
+        above = next((one for one in rest if one.subject == path[-1].issuer and one not in path), None)
+        if above is None:
+            break
+        path.append(above)
+    return tuple(path)
+
+
+def weak_key(certificate: Certificate) -> str | None:
+    """Why its key is weak, as text."""
+    shortest = _SHORTEST_BITS.get(certificate.key_type)
+    if shortest is None or certificate.key_bits is None or certificate.key_bits >= shortest:
+        return None
+    return f"{certificate.key_type} key of {certificate.key_bits} bits"
+
+
+def weak_signature(certificate: Certificate) -> str | None:
+    """Why its signature is weak, as text; nobody relies on the signature of a self-signed certificate."""
+    if certificate.self_signed or certificate.signature_hash not in _BROKEN_HASHES:
+        return None
+    return f"signed with {certificate.signature_hash}"
+
+
+def _chain(facts: TlsFacts, path: Sequence[Certificate]) -> Finding | None:
+    """One finding about trust: the reasons exclude one another, though OpenSSL may give several numbers."""
+    errors = facts.handshake.verify_errors
+    codes = {code for code, _ in errors}
+    evidence: dict[str, Any] = {"openssl_verify_codes": [code for code, _ in errors]}
+    others = [(code, depth) for code, depth in errors if code not in _JUDGED]
+    if others:
+        code, depth = others[0]
+        summary = f"OpenSSL rejects the chain of {facts.address}: verify code {code} at depth {depth}"
+        return found("tls.rejected_by_verifier", summary, evidence, could_also_be=_LIKELY.get(code, ()))
+    if _SELF_SIGNED_LEAF in codes:
+        summary = f"the certificate of {facts.address} is signed by itself ({_leaf_name(path)})"
+        return found("tls.self_signed", summary, evidence)
+    if _SELF_SIGNED_IN_CHAIN in codes:
+        root = _show(path[-1].subject) if path else "unreadable"
+        summary = f"{facts.address} presents a chain to an untrusted root ({root})"
+        return found("tls.untrusted_root", summary, evidence)
+    if codes & _NO_ISSUER:
+        wanted = path[-1].issuer if path else "unknown"
+        summary = f"no issuer found for the chain of {facts.address}: wanted {_show(wanted)}"
+        evidence = {**evidence, "issuer_wanted": wanted[:TEXT_CHARS]}
+        return found("tls.issuer_unknown", summary, evidence, confidence=Confidence.INFERRED)
+    if facts.handshake.fault is None and not facts.handshake.chain_der:
+        summary = f"{facts.address} completed the handshake and presented no certificate"
+        return found("tls.rejected_by_verifier", summary, evidence, could_also_be=())
+    return None
+
+
+def _dates(
+    facts: TlsFacts,
+    path: Sequence[Certificate],
+    number: int,
+    code: str,
+    outside: Callable[[Certificate], bool],
+) -> Finding | None:
+    """Certificates out of date: the leaf by its own dates, any by OpenSSL's number with its depth."""
+    depths = sorted({depth for one, depth in facts.handshake.verify_errors if one == number})
+    if path and outside(path[0]) and 0 not in depths:
+        depths.insert(0, 0)
+    if not depths:
+        return None
+    culprits = [_at(facts, path, depth, outside) for depth in depths]
+    first = culprits[0]
+    expired = code == "tls.expired"
+    if first is None:
+        when = "has expired" if expired else "is not valid yet"
+    elif expired:
+        when = f"expired on {iso(first.not_after)}"
+    else:
+        when = f"is valid only from {iso(first.not_before)}"
+    summary = f"the {_role(depths[0])} of {facts.address} {when}"
+    listed = [_evidence(depth, one) for depth, one in zip(depths, culprits, strict=True)]
+    return found(code, summary, {"out_of_date": listed})
+
+
+def _name(facts: TlsFacts, leaf: Certificate) -> Finding | None:
+    missed = mismatch(leaf, facts.server_name)
+    if missed is None:
+        return None
+    only = f", only for {_show(', '.join(missed.near[:3]))}" if missed.near else ""
+    summary = f"the certificate of {facts.address} is not for {_show(facts.server_name)}{only}"
+    near = [name[:256] for name in missed.near]
+    return found("tls.name_mismatch", summary, {"reason": missed.reason, "near": near})
+
+
+def _weak(
+    facts: TlsFacts,
+    path: Sequence[Certificate],
+    numbers: frozenset[int],
+    code: str,
+    weakness: Callable[[Certificate], str | None],
+) -> Finding | None:
+    """Weak by our own rule, as the handshake runs at security level 0; or by OpenSSL's number.
+
+    Only the leaf and the certificate that issued it: further up, the trust store may hold a stronger
+    twin of what was presented, and OpenSSL takes that one.
+    """
+    weak = {depth: why for depth, one in enumerate(path[:2]) if (why := weakness(one))}
+    for one, depth in facts.handshake.verify_errors:
+        if one in numbers:
+            weak.setdefault(depth, f"OpenSSL verify code {one}")
+    if not weak:
+        return None
+    depth = min(weak)
+    summary = f"the {_role(depth)} of {facts.address} is weak: {weak[depth]}"
+    listed = [{"depth": at, "why": why} for at, why in sorted(weak.items())]
+    return found(code, summary, {"weak": listed})
+
+
+def _malformed(facts: TlsFacts, path: Sequence[Certificate]) -> Finding | None:
+    """An unreadable leaf, or an unreadable certificate where the verifier looked for an issuer in vain."""
+    for position, one in enumerate(facts.certificates):
+        if isinstance(one, Malformed) and (position == 0 or _sought(facts)):
+            which = "leaf" if position == 0 else f"certificate number {position + 1}"
+            summary = f"the {which} of {facts.address} cannot be read: field {one.field} is broken"
+            evidence = {"position": position, "field": one.field, "certificate_sha256": one.sha256}
+            return found("tls.malformed", summary, evidence)
+    return None
+
+
+def _sought(facts: TlsFacts) -> bool:
+    return any(code in _NO_ISSUER for code, _ in facts.handshake.verify_errors)
+
+
+def _at(
+    facts: TlsFacts, path: Sequence[Certificate], depth: int, outside: Callable[[Certificate], bool]
+) -> Certificate | None:
+    """The certificate OpenSSL meant by a depth: its path may differ from ours, so the dates must agree."""
+    if depth < len(path) and outside(path[depth]):
+        return path[depth]
+    if depth == 0:
+        return path[0] if path else None
+    return next((one for one in _issuers(facts) if outside(one)), None)
+
+
+def _issuers(facts: TlsFacts) -> Iterator[Certificate]:
+    return (one for one in facts.certificates[1:] if isinstance(one, Certificate))
+
+
+def _evidence(depth: int, certificate: Certificate | None) -> Mapping[str, Any]:
+    if certificate is None:
+        return {"depth": depth, "presented": False}
+    return {
+        "depth": depth,
+        "subject": certificate.subject[:TEXT_CHARS],
+        "not_before": iso(certificate.not_before),
+        "not_after": iso(certificate.not_after),
+        "certificate_sha256": certificate.sha256,
+    }
+
+
+def _role(depth: int) -> str:
+    return "certificate" if depth == 0 else f"issuer certificate at depth {depth}"
+
+
+def _leaf_name(path: Sequence[Certificate]) -> str:
+    return _show(path[0].subject) if path else "unreadable"
+
+
+def _show(text: str) -> str:
+    """A name chosen by a stranger, short and safe to print."""
+    return printable(text.encode("utf-8", "backslashreplace"), 60)

@@ -1,0 +1,143 @@
+"""Why a handshake did not complete: one event on the wire, one code (design §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, assert_never
+
+from fleetprobe.layer import found
+from fleetprobe.layers.first_bytes import name_protocol, printable
+from fleetprobe.layers.tls.alerts import CLOSE_NOTIFY, FATAL, PROTOCOL_VERSION, USER_CANCELED, alert_name
+from fleetprobe.layers.tls.facts import TlsFacts
+from fleetprobe.model.verdict import Confidence, Finding
+from fleetprobe.net.interface import Event, Fault
+
+_RECORD_TYPES: Final = range(0x14, 0x19)
+_LAG_SHARE: Final = 0.5
+"""A silence of which more than this was our own lateness says nothing about the peer."""
+
+_ERRNO: Final = {
+    "ETIMEDOUT": "tcp.stalled",
+    "EHOSTUNREACH": "ip.host_unreachable",
+    "EHOSTDOWN": "ip.host_unreachable",
+    "ENETUNREACH": "ip.net_unreachable",
+    "EACCES": "ip.admin_prohibited",
+    "ECONNREFUSED": "tcp.rejected",
+    "ENOPROTOOPT": "tcp.rejected",
+    "ENOBUFS": "local.overload",
+    "ENOMEM": "local.overload",
+    "EPERM": "local.send_denied",
+}
+"""What an errno means on a connection that is already open (tcp(7), ip(7)); ECONNRESET is an event."""
+
+EMITS: Final = frozenset({
+    "tls.not_tls", "tls.no_answer", "tls.stalled", "tls.dropped", "tls.alert", "tls.version_unsupported",
+    "tls.protocol_error", "local.bug", *_ERRNO.values(),
+})
+SILENT: Final = frozenset({"tls.no_answer", "tls.stalled", "tcp.stalled"})
+
+
+def broken(facts: TlsFacts, fault: Fault) -> Finding:
+    """The one finding about a handshake that ended with `fault`; what was said outweighs how it ended."""
+    first = facts.handshake.first_bytes
+    if first and not begins_record(first):
+        return _not_tls(facts, first)
+    if alert := fatal_alert(facts, fault):
+        return _alert(facts, alert)
+    if any(number == PROTOCOL_VERSION for _, number in facts.handshake.alerts_sent):
+        summary = f"{facts.address} chose a TLS version that this client does not speak"
+        return found("tls.version_unsupported", summary, {"by": "client", **_named(PROTOCOL_VERSION)})
+    match fault.event:
+        case Event.SILENT:
+            return _silent(facts)
+        case Event.CLOSED | Event.RESET:
+            return _dropped(facts, fault.event)
+        case Event.ERROR | Event.DONE:
+            return _errno(facts, fault.errno_name) if fault.errno_name else _protocol_error(facts)
+        case _:
+            assert_never(fault.event)
+
+
+def begins_record(first: bytes) -> bool:
+    """Whether these bytes can begin a TLS record (RFC 8446 §5.1): a known type, then version 3.x."""
+    if first[0] not in _RECORD_TYPES:
+        return False
+    return len(first) < 2 or (first[1] == 3 and (len(first) < 3 or first[2] <= 4))
+
+
+def fatal_alert(facts: TlsFacts, fault: Fault) -> int | None:
+    """The number of the alert that ended it: a fatal one, or in TLS 1.3 any that made the library stop."""
+    for level, number in reversed(facts.handshake.alerts_received):
+        ends = level == FATAL or (fault.event is Event.ERROR and fault.errno_name is None)
+        if ends and number not in (CLOSE_NOTIFY, USER_CANCELED):
+            return number
+    return None
+
+
+def _not_tls(facts: TlsFacts, first: bytes) -> Finding:
+    protocol = name_protocol(first)
+    what = f"speaks {protocol}" if protocol else "does not speak TLS"
+    summary = f"{facts.address} {what}: it answered our ClientHello with \"{printable(first, 40)}\""
+    return found("tls.not_tls", summary, {"protocol": protocol or "unknown"})
+
+
+def _alert(facts: TlsFacts, number: int) -> Finding:
+    summary = f"{facts.address} ended the handshake with TLS alert {number} ({alert_name(number)})"
+    if facts.handshake.client_certificate_requested:
+        summary += " after it asked for a client certificate"
+    if number == PROTOCOL_VERSION:
+        return found("tls.version_unsupported", summary, {"by": "server", **_named(number)})
+    return found("tls.alert", summary, _named(number))
+
+
+def _silent(facts: TlsFacts) -> Finding:
+    seen, waited = facts.handshake, facts.duration_ms
+    if seen.lag_ms > waited * _LAG_SHARE:
+        late = f"{seen.lag_ms:.0f} of {waited:.0f} ms"
+        summary = f"our own event loop was late by {late}: {facts.address} not judged"
+        return found("local.overload", summary, {})
+    seconds = f"{waited / 1000.0:.1f} s"
+    if seen.bytes_unacked:
+        code = "tcp.stalled"
+        bytes_ = f"our last {seen.bytes_unacked} bytes"
+        summary = f"{facts.address} did not acknowledge {bytes_} in {seconds} ({facts.phase})"
+    elif seen.bytes_received:
+        code = "tls.stalled"
+        summary = f"{facts.address} fell silent after {seen.bytes_received} bytes of handshake ({seconds})"
+    else:
+        code = "tls.no_answer"
+        summary = f"{facts.address} acknowledged our ClientHello and sent no byte back in {seconds}"
+    return found(code, summary, {}, confidence=Confidence.INFERRED, silences=1)
+
+
+def _dropped(facts: TlsFacts, event: Event) -> Finding:
+    how, words = "fin", "closed the connection (FIN)"
+    if event is Event.RESET:
+        how, words = "rst", "sent RST"
+    elif facts.handshake.close_notify:
+        how, words = "close_notify", "sent close_notify"
+    received = facts.handshake.bytes_received
+    when = f"in the handshake after {received} bytes" if received else "without a byte"
+    summary = f"{facts.address} {words} {facts.duration_ms:.1f} ms after our ClientHello, {when}"
+    return found("tls.dropped", summary, {"how": how})
+
+
+def _protocol_error(facts: TlsFacts) -> Finding:
+    received = facts.handshake.bytes_received
+    detail = facts.handshake.fault.detail if facts.handshake.fault else ""
+    summary = f"{facts.address} began to answer in TLS and then broke the protocol, within {received} bytes"
+    return found("tls.protocol_error", summary, {"detail": detail} if detail else {})
+
+
+def _errno(facts: TlsFacts, name: str) -> Finding:
+    code = _ERRNO.get(name, "local.bug")
+    summary = f"the connection to {facts.address} failed {facts.phase}: {name}"
+    if code in SILENT:
+        return found(code, summary, {}, confidence=Confidence.INFERRED, silences=1)
+    # One errno stands for several ICMP messages, so the host or net it names is not certain.
+    confidence = Confidence.INFERRED if code.startswith("ip.") else Confidence.OBSERVED
+    return found(code, summary, {}, confidence=confidence)
+
+
+def _named(number: int) -> Mapping[str, Any]:
+    return {"alert": number, "alert_name": alert_name(number)}

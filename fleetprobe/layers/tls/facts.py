@@ -1,0 +1,144 @@
+"""What one TLS handshake showed, without opinion."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleetprobe.layers.first_bytes import printable
+from fleetprobe.layers.tls.alerts import alert_name
+from fleetprobe.layers.tls.certificate import TEXT_CHARS, Malformed, Read, iso
+from fleetprobe.net.interface import Handshake
+
+_HASHES = 64
+_READ_SHOWN = 8
+_ISSUER_NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFacts:
+    """One handshake, and the certificates it presented.
+
+    | field | type | meaning |
+    |---|---|---|
+    | address | text | the far end as `address:port` |
+    | server_name | text | the name or address that the certificate must cover |
+    | event | text | completed, silent, closed, reset or error |
+    | phase | text | how far it came when it did not complete: `after hello`, `in handshake` |
+    | errno_name | text | the kernel's errno, when it gave one |
+    | duration_ms, rtt_ms | number | hello to last flight as the kernel reported it; round trip (TCP_INFO) |
+    | lag_ms | number | how late our own loop was meanwhile |
+    | bytes_received, bytes_unacked | int | of the handshake; ours that the far kernel never acknowledged |
+    | first_bytes | text | what the peer sent first, when it did not complete |
+    | alerts_received, alerts_sent | list of {level, number, name} | RFC 8446 §6 |
+    | close_notify, client_certificate_requested | bool | seen from the peer |
+    | openssl_reason | text | OpenSSL's words for its own error; information only |
+    | protocol_version, cipher, alpn | text | what was agreed |
+    | chain_length, chain_sha256 | int, list of hex | certificates as presented, in order |
+    | certificates | list | the fields of the first of them, leaf first |
+    | verify_errors | list of {code, depth} | X509_V_ERR numbers in the order OpenSSL met them |
+    | ocsp_staple_bytes | int | size of the stapled answer, 0 without |
+    """
+
+    address: str
+    server_name: str
+    handshake: Handshake
+    certificates: tuple[Read, ...]
+    """The first certificates as presented, read; leaf first."""
+    rtt_ms: float | None
+
+    @property
+    def chain_der(self) -> tuple[bytes, ...]:
+        """Every certificate as presented, for the record's own certificate lines."""
+        return self.handshake.chain_der
+
+    @property
+    def duration_ms(self) -> float:
+        """From our hello to the deciding event, in milliseconds."""
+        return (self.handshake.ended_s - self.handshake.started_s) * 1000.0
+
+    @property
+    def phase(self) -> str | None:
+        """How far the handshake came; None when it completed."""
+        if self.handshake.fault is None:
+            return None
+        return "in handshake" if self.handshake.bytes_received else "after hello"
+
+    def record(self) -> Mapping[str, Any]:
+        """The facts as JSON-ready values."""
+        seen, fault = self.handshake, self.handshake.fault
+        facts = {
+            "address": self.address,
+            "server_name": self.server_name,
+            "event": str(fault.event) if fault else "completed",
+            "phase": self.phase,
+            "errno_name": fault.errno_name if fault else None,
+            "duration_ms": round(self.duration_ms, 3),
+            "rtt_ms": self.rtt_ms,
+            "lag_ms": round(seen.lag_ms, 3),
+            "bytes_received": seen.bytes_received,
+            "bytes_unacked": seen.bytes_unacked,
+            "first_bytes": printable(seen.first_bytes, 64) if fault and seen.first_bytes else None,
+            "alerts_received": _alerts(seen.alerts_received),
+            "alerts_sent": _alerts(seen.alerts_sent),
+            "close_notify": seen.close_notify or None,
+            "client_certificate_requested": seen.client_certificate_requested,
+            "openssl_reason": seen.openssl_reason,
+            "protocol_version": seen.protocol_version,
+            "cipher": seen.cipher,
+            "alpn": seen.alpn,
+            **self._chain(),
+        }
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def columns(self) -> Mapping[str, Any]:
+        """Columns of the result record; `openssl_verify_code` is the first error, 0 when there is none."""
+        seen = self.handshake
+        columns: dict[str, Any] = {
+            "tls_protocol_version": seen.protocol_version,
+            "tls_cipher": seen.cipher,
+            "tls_next_protocol": seen.alpn,
+            "tls_alert": next((number for _, number in reversed(seen.alerts_received) if number), None),
+        }
+        if seen.fault is not None:
+            columns["errno_name"] = seen.fault.errno_name
+        if seen.chain_der:
+            columns["tls_server_chain_length"] = len(seen.chain_der)
+            columns["openssl_verify_code"] = seen.verify_errors[0][0] if seen.verify_errors else 0
+        return {**columns, **self._leaf()}
+
+    def _leaf(self) -> Mapping[str, Any]:
+        leaf = self.certificates[0] if self.certificates else None
+        if leaf is None:
+            return {}
+        columns = {"tls_server_hash_sha256": leaf.sha256}
+        if isinstance(leaf, Malformed):
+            return columns
+        return {
+            **columns,
+            "tls_server_subject": leaf.subject[:TEXT_CHARS],
+            "tls_server_issuer": leaf.issuer[:TEXT_CHARS],
+            "tls_server_not_after": iso(leaf.not_after),
+        }
+
+    def _chain(self) -> Mapping[str, Any]:
+        chain = self.handshake.chain_der
+        if not chain:
+            return {}
+        return {
+            "chain_length": len(chain),
+            "chain_sha256": [hashlib.sha256(der).hexdigest().upper() for der in chain[:_HASHES]],
+            "certificates": [
+                one.record() if index == 0 else one.record(_ISSUER_NAMES_SHOWN)
+                for index, one in enumerate(self.certificates[:_READ_SHOWN])
+            ],
+            "verify_errors": [{"code": code, "depth": depth} for code, depth in self.handshake.verify_errors],
+            "ocsp_staple_bytes": self.handshake.ocsp_staple_bytes,
+        }
+
+
+def _alerts(alerts: Sequence[tuple[int, int]]) -> Sequence[Mapping[str, Any]] | None:
+    named = [{"level": level, "number": number, "name": alert_name(number)} for level, number in alerts]
+    return named or None

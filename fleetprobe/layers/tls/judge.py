@@ -1,0 +1,41 @@
+"""What the facts of a handshake mean: why it broke, which certificates are wrong, whether it was slow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fleetprobe.layer import found, passed
+from fleetprobe.layers.tls import chain, exchange
+from fleetprobe.layers.tls.facts import TlsFacts
+from fleetprobe.model.policy import Policy
+from fleetprobe.model.verdict import Finding
+from fleetprobe.net.interface import Event
+
+EMITS = exchange.EMITS | chain.EMITS | {"tls.slow"}
+
+
+def judge(facts: TlsFacts, policy: Policy) -> Sequence[Finding]:
+    """All findings, the one that stops the climb first; the first carries all the facts."""
+    fault = facts.handshake.fault
+    findings: list[Finding] = []
+    if fault is not None:
+        findings.append(exchange.broken(facts, fault))
+    # A silence is weak evidence: a certificate fault beside it would drown it without explaining it.
+    if fault is None or (fault.event is not Event.SILENT and facts.certificates):
+        findings += chain.faults(facts, policy.as_of)
+    if not findings:
+        findings.append(passed("tls", {}))
+    if fault is None and (slow := _slow(facts, policy)):
+        findings.append(slow)
+    findings[0] = replace(findings[0], facts={**facts.record(), **findings[0].facts})
+    return tuple(findings)
+
+
+def _slow(facts: TlsFacts, policy: Policy) -> Finding | None:
+    limit_ms = policy.slow.tls_ms + policy.slow.tls_rtts * (facts.rtt_ms or 0.0)
+    took_ms = facts.duration_ms
+    if took_ms <= limit_ms or facts.handshake.lag_ms > policy.slow.lag_share * took_ms:
+        return None
+    summary = f"the handshake with {facts.address} took {took_ms:.0f} ms, over the limit of {limit_ms:.0f} ms"
+    return found("tls.slow", summary, {"duration_ms": round(took_ms, 3), "limit_ms": round(limit_ms, 3)})

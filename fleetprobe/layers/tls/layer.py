@@ -1,0 +1,55 @@
+"""L5/6: the peer completes a TLS handshake over the open connection, and its certificates hold."""
+
+from __future__ import annotations
+
+from fleetprobe.layer import Ground, Layer, Witness
+from fleetprobe.layers.tls import chain, exchange
+from fleetprobe.layers.tls.certificate import read
+from fleetprobe.layers.tls.facts import TlsFacts
+from fleetprobe.layers.tls.judge import EMITS, judge
+from fleetprobe.layers.tls.names import address_of
+from fleetprobe.net.interface import Hello, Net
+
+_CERTIFICATES_READ = 16
+
+
+async def probe(ground: Ground, net: Net) -> TlsFacts:
+    """Shake hands over the stream of this climb; on success the ground goes on with the TLS stream.
+
+    A failed handshake leaves the plain stream on the ground, for the engine to end.
+    """
+    assert ground.stream is not None
+    assert ground.address is not None
+    info = ground.stream.info()
+    target = ground.target
+    asked = (target.sni or target.host).rstrip(".")
+    hello = Hello(
+        server_name=None if address_of(asked) else asked,
+        # A server of another protocol may refuse an offer of HTTP (RFC 7301 §3.2), so only https makes it.
+        alpn=("http/1.1",) if target.service == "https" else (),
+        ca_file=target.ca_file,
+    )
+    until_s = ground.until(ground.policy.exchange_s, net.now())
+    handshake, stream = await net.handshake(ground.stream, hello, until_s)
+    if stream is not None:
+        ground.stream = stream
+    text = ground.address.text
+    return TlsFacts(
+        address=f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}",
+        server_name=asked,
+        handshake=handshake,
+        certificates=tuple(read(der) for der in handshake.chain_der[:_CERTIFICATES_READ]),
+        rtt_ms=info.rtt_ms if info else None,
+    )
+
+
+LAYER = Layer(
+    name="tls",
+    probe=probe,
+    judge=judge,
+    emits=EMITS,
+    duration="tls_handshake_duration_ms",
+    everywhere=False,
+    witnesses=(Witness(name="again", when=exchange.SILENT),),
+    goes_on=chain.EMITS,
+)

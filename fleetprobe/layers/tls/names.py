@@ -1,0 +1,92 @@
+"""Whether a certificate is for the name that was asked, and if not, how near it comes (RFC 9525)."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from fleetprobe.layers.tls.certificate import Certificate
+
+_NEAR = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Why no name fits."""
+
+    reason: str
+    """no_san, cn_only, not_in_san, ip_not_in_san, ip_in_dns_san, wildcard_covers_one_label,
+    wildcard_does_not_cover_apex, wildcard_too_wide, partial_wildcard."""
+    near: tuple[str, ...]
+    """Names of the certificate that come close, at most 8; otherwise its first ones."""
+
+
+def canonical(asked: str) -> str:
+    """A name in lower case without trailing dot, or an address in canonical form without zone."""
+    name = asked.rstrip(".").lower()
+    return address_of(name) or name
+
+
+def address_of(name: str) -> str | None:
+    """The canonical form when the name is an IP literal, else None."""
+    try:
+        return str(ipaddress.ip_address(name.partition("%")[0]))
+    except ValueError:
+        return None
+
+
+def mismatch(certificate: Certificate, asked: str) -> Mismatch | None:
+    """None when a subject alternative name covers what was asked; the common name never counts."""
+    name = canonical(asked)
+    if address_of(name) is not None:
+        return _address_mismatch(certificate, name)
+    if any(covers(pattern, name) for pattern in certificate.dns_names):
+        return None
+    near = [(pattern, why) for pattern in certificate.dns_names if (why := _near_miss(pattern, name))]
+    if near:
+        return Mismatch(near[0][1], tuple(pattern for pattern, _ in near[:_NEAR]))
+    return _unrelated(certificate, name, "not_in_san")
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Whether a DNS name of a certificate covers a canonical name.
+
+    `*` stands for exactly one whole label, the left-most, and only above at least two further labels.
+    """
+    pattern = pattern.rstrip(".").lower()
+    if pattern == name:
+        return True
+    star, _, parent = pattern.partition(".")
+    label, _, rest = name.partition(".")
+    return star == "*" and "." in parent and bool(label) and rest == parent
+
+
+def _near_miss(pattern: str, name: str) -> str | None:
+    star, _, parent = pattern.rstrip(".").lower().partition(".")
+    if "*" not in star or not parent:
+        return None
+    if star != "*":
+        return "partial_wildcard" if name.partition(".")[2] == parent else None
+    if name == parent:
+        return "wildcard_does_not_cover_apex"
+    if not name.endswith("." + parent):
+        return None
+    return "wildcard_covers_one_label" if "." in parent else "wildcard_too_wide"
+
+
+def _address_mismatch(certificate: Certificate, name: str) -> Mismatch | None:
+    if name in certificate.ip_addresses:
+        return None
+    if name in certificate.dns_names:
+        return Mismatch("ip_in_dns_san", (name,))
+    return _unrelated(certificate, name, "ip_not_in_san")
+
+
+def _unrelated(certificate: Certificate, name: str, reason: str) -> Mismatch:
+    names = (*certificate.dns_names, *certificate.ip_addresses)
+    if names:
+        return Mismatch(reason, names[:_NEAR])
+    common_name = certificate.common_name
+    if common_name is not None and (common_name.lower() == name or covers(common_name, name)):
+        return Mismatch("cn_only", (common_name,))
+    return Mismatch("no_san", ())

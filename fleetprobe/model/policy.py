@@ -1,0 +1,45 @@
+"""What judges go by, frozen for a whole run: thresholds, budgets and the moment that counts as now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slow:
+    """When a working layer is called slow (design §7); RTT is the kernel's, in milliseconds."""
+
+    dns_ms: float = 1000.0
+    tcp_rtt_ms: float = 500.0
+    tls_ms: float = 500.0
+    tls_rtts: float = 6.0
+    http_ms: float = 2000.0
+    http_rtts: float = 2.0
+    app_ms: float = 2000.0
+    app_rtts: float = 2.0
+    lag_share: float = 0.1
+    """Slowness is not judged when our own loop was late by more than this share of the phase."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Frozen rules of one run. Judges read it and nothing else beside the facts."""
+
+    as_of: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """The moment against which certificate dates are judged."""
+    slow: Slow = field(default_factory=Slow)
+    connect_s: float = 3.3
+    """Connect budget of one address: just above the third SYN retransmit of current kernels."""
+    exchange_s: float = 5.0
+    """Budget of one handshake, one banner or one response head."""
+    dns_s: float = 4.0
+    """Budget of one name, all nameservers together."""
+    deadline_s: float | None = None
+    """Budget of a whole target; None derives it from the others."""
+    witnesses: bool = True
+    """False: nothing is asked beyond the climb, and silence stays unexplained."""
+
+    def deadline_for(self, connect_s: float) -> float:
+        """Seconds a whole target may take: the name, then the climb and each repetition in full."""
+        return self.deadline_s or self.dns_s + 2 * (connect_s + 3 * self.exchange_s)

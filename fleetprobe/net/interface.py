@@ -1,0 +1,270 @@
+"""The verbs of the network and what they answer: values, never exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Event(StrEnum):
+    """How a wait on the network ended."""
+
+    DONE = "done"
+    """What was asked for happened."""
+    SILENT = "silent"
+    """Nothing more came until the deadline."""
+    CLOSED = "closed"
+    """The peer ended its side in order (FIN)."""
+    RESET = "reset"
+    """The peer, or somebody in its name, sent RST."""
+    ERROR = "error"
+    """The kernel refused or aborted; errno and ICMP evidence say why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A literal address as dialled."""
+
+    text: str
+    """Canonical form; a link-local IPv6 address keeps its zone."""
+    family: int
+    """4 or 6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Icmp:
+    """An ICMP message that the kernel tied to our socket: ip(7) IP_RECVERR, struct sock_extended_err."""
+
+    type: int
+    code: int
+    sender: str
+    """Who sent it. Our own address: the kernel itself speaks (neighbour unresolved, local reject)."""
+    from_self: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How the network, or our kernel, said no."""
+
+    event: Event
+    errno_name: str | None = None
+    icmp: Icmp | None = None
+    detail: str = ""
+    alert: int | None = None
+    """The TLS alert with which the peer ended it (RFC 8446 §6)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The kernel's answer to "how would a packet get there": rtnetlink(7) RTM_GETROUTE."""
+
+    address: str
+    errno_name: str | None = None
+    """Why there is no way: ENETUNREACH, EINVAL (blackhole), EACCES (prohibit), EHOSTUNREACH (unreachable)."""
+    gateway: str | None = None
+    """Next hop; None when the address is on-link or local."""
+    source: str | None = None
+    interface: str | None = None
+    mtu_bytes: int | None = None
+    """A path MTU cached for this destination, when the kernel holds one."""
+    local: bool = False
+    """The address is one of our own."""
+    family_usable: bool = True
+    """Whether this machine has any global route of that family at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpInfo:
+    """The parts of struct tcp_info (linux/tcp.h) that layers read. Times in milliseconds, counts as named."""
+
+    rtt_ms: float
+    rtt_var_ms: float
+    total_retransmits: int
+    unacked_segments: int
+    sacked_segments: int
+    send_mss_bytes: int
+    receive_mss_bytes: int
+    advertised_mss_bytes: int
+    path_mtu_bytes: int
+    bytes_acked: int
+    bytes_received: int
+    data_segments_in: int
+    out_of_order_segments: int | None
+    """None on kernels before 5.4."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial:
+    """One attempt to connect."""
+
+    address: Address
+    port: int
+    started_s: float
+    """Monotonic seconds."""
+    ended_s: float
+    """When the kernel reported the end, not when we got round to reading it."""
+    fault: Fault | None = None
+    """None: connected."""
+    local_address: str | None = None
+    local_port: int | None = None
+    syn_retransmits: int | None = None
+    rtt_ms: float | None = None
+    mss_bytes: int | None = None
+    lag_ms: float = 0.0
+    """How late our own loop was during the attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What came while waiting for bytes."""
+
+    data: bytes
+    event: Event
+    """DONE: some data; SILENT, CLOSED, RESET, ERROR otherwise."""
+    fault: Fault | None = None
+    at_s: float
+    """Monotonic seconds of the deciding event, as the kernel reported it."""
+
+
+class Stream(Protocol):
+    """An open connection. Plain TCP, or TLS on top of it after `Net.handshake`."""
+
+    async def send(self, data: bytes, until_s: float) -> Received:
+        """Send all of `data`; `event` is DONE, or how it failed. `data` in the answer is empty."""
+
+    async def receive(self, limit_bytes: int, until_s: float) -> Received:
+        """Wait for the next bytes, at most `limit_bytes`."""
+
+    def info(self) -> TcpInfo | None:
+        """The kernel's view of the connection now; None if it is gone."""
+
+    @property
+    def peer_alpn(self) -> str | None:
+        """The protocol agreed by ALPN, on a TLS stream."""
+
+    def abort(self) -> None:
+        """End it at once, without farewell. Idempotent."""
+
+
+class RecordType(StrEnum):
+    """The DNS question types that are asked."""
+
+    A = "A"
+    AAAA = "AAAA"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsReply:
+    """What one nameserver said, on the wire, to one question (RFC 1035, RFC 8914 for ede)."""
+
+    server: str
+    """address:port or [address]:port."""
+    record_type: RecordType
+    duration_ms: float
+    rcode: str | None = None
+    """NOERROR, NXDOMAIN, SERVFAIL, REFUSED, …; None when nothing usable came."""
+    addresses: tuple[str, ...] = ()
+    cnames: tuple[str, ...] = ()
+    """The alias chain in order, each entry the name pointed to."""
+    min_ttl_s: int | None = None
+    over_tcp: bool = False
+    truncated: bool = False
+    extended_error: int | None = None
+    fault: Fault | None = None
+    """Why nothing usable came: SILENT, or ERROR with ECONNREFUSED and the like."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """Everything learnt about one name."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    """In the order in which they should be tried, each once, at most 64."""
+    source: str
+    """hosts, dns, or none."""
+    started_s: float
+    duration_ms: float
+    cnames: tuple[str, ...] = ()
+    min_ttl_s: int | None = None
+    hosts_line: str | None = None
+    """`/etc/hosts:12` when the hosts file answered."""
+    bulk_error: str | None = None
+    """What the bulk resolver said when it was not a clean answer; never evidence by itself."""
+    replies: tuple[DnsReply, ...] = ()
+    """The second opinion, per nameserver and type, when the bulk answer was not clean."""
+    controls: tuple[DnsReply, ...] = ()
+    """Whether each silent nameserver answers a question about the root: is it dead, or only dumb for this name."""
+    servers: tuple[str, ...] = ()
+    truncated: bool = False
+    lag_ms: float = 0.0
+    """How late our own loop was meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """What the TLS client offers."""
+
+    server_name: str | None
+    """SNI; None for an IP literal."""
+    alpn: tuple[str, ...] = ("http/1.1",)
+    ca_file: str | None = None
+    """PEM bundle that replaces the system's trust."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """One TLS handshake as seen from the client (RFC 8446, RFC 5246)."""
+
+    started_s: float
+    ended_s: float
+    fault: Fault | None = None
+    """None: completed. DONE never appears here; ERROR is a protocol error of OpenSSL, see openssl_reason."""
+    openssl_reason: str | None = None
+    """OpenSSL's reason string of the library error, for the record only."""
+    openssl_reason_code: int | None = None
+    first_bytes: bytes = b""
+    """The first bytes the peer sent, at most 64."""
+    bytes_received: int = 0
+    bytes_unacked: int = 0
+    """Our bytes that the peer's kernel never acknowledged, at the end."""
+    alerts_received: tuple[tuple[int, int], ...] = ()
+    """(level, description) in order."""
+    alerts_sent: tuple[tuple[int, int], ...] = ()
+    close_notify: bool = False
+    protocol_version: str | None = None
+    cipher: str | None = None
+    alpn: str | None = None
+    chain_der: tuple[bytes, ...] = ()
+    """Certificates as presented, in order."""
+    verify_errors: tuple[tuple[int, int], ...] = ()
+    """(X509_V code, depth) in the order OpenSSL met them; empty and completed means verified."""
+    client_certificate_requested: bool = False
+    ocsp_staple_bytes: int = 0
+    lag_ms: float = 0.0
+
+
+class Net(Protocol):
+    """The one door to the network. Every verb answers with a value by its deadline, whatever happens."""
+
+    def now(self) -> float:
+        """Monotonic seconds; the clock of every `_s` field."""
+
+    def route(self, address: Address) -> Route:
+        """Ask the kernel for the way. Sends no packet."""
+
+    async def resolve(self, name: str, until_s: float) -> Resolution:
+        """All addresses of a name: hosts file, then DNS; asked once per run and shared."""
+
+    async def dial(self, address: Address, port: int, until_s: float) -> tuple[Dial, Stream | None]:
+        """Connect to one literal address."""
+
+    async def handshake(
+        self, stream: Stream, hello: Hello, until_s: float
+    ) -> tuple[Handshake, Stream | None]:
+        """TLS over an open connection. The stream given is used up; go on with the one returned."""
+
+    def trust(self, ca_file: str | None) -> Mapping[str, object]:
+        """What stands behind verification: source, count and SHA-256 of the anchors."""

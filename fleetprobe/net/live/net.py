@@ -1,0 +1,82 @@
+"""The real network, put together: one reactor, one resolver, one route table, one TLS pump."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from fleetprobe.net.interface import Address, Dial, Handshake, Hello, Resolution, Route, Stream
+from fleetprobe.net.live import tcp
+from fleetprobe.net.live.dns import Resolver
+from fleetprobe.net.live.netlink import open_table
+from fleetprobe.net.live.reactor import Reactor
+from fleetprobe.net.live.tls import Handshaker
+
+_ROUTES_KEPT = 65_536
+
+
+class LiveNet:
+    """Implements `net.interface.Net` on the running event loop. Close it when the run ends."""
+
+    def __init__(
+        self,
+        *,
+        servers: Sequence[str] | None = None,
+        families: frozenset[int] = frozenset({4, 6}),
+        ca_file: str | None = None,
+    ) -> None:
+        """Nameservers as `address[:port]` (None: resolv.conf); `ca_file` replaces the system's trust."""
+        self._ca_file = ca_file
+        self._reactor = Reactor(asyncio.get_running_loop())
+        self._resolver = Resolver(servers, families, reactor=self._reactor)
+        self._table = open_table()
+        self._routes: dict[str, Route] = {}
+        self._handshaker = Handshaker(self._reactor.turn, self._reactor.now, self._reactor.lag_ms)
+        self.now = self._reactor.now
+
+    def route(self, address: Address) -> Route:
+        """The way to an address, asked once and remembered."""
+        route = self._routes.get(address.text)
+        if route is None:
+            if len(self._routes) >= _ROUTES_KEPT:
+                self._routes.clear()
+            route = self._table.route(address) if self._table else Route(address=address.text)
+            self._routes[address.text] = route
+        return route
+
+    async def resolve(self, name: str, until_s: float) -> Resolution:
+        """All addresses of a name, shared within the run."""
+        return await self._resolver.resolve(name, until_s)
+
+    async def dial(self, address: Address, port: int, until_s: float) -> tuple[Dial, Stream | None]:
+        """Connect to one literal address."""
+        return await tcp.dial(self._reactor, address, port, until_s)
+
+    async def handshake(
+        self, stream: Stream, hello: Hello, until_s: float
+    ) -> tuple[Handshake, Stream | None]:
+        """TLS over an open connection."""
+        if hello.ca_file is None and self._ca_file is not None:
+            hello = replace(hello, ca_file=self._ca_file)
+        return await self._handshaker.handshake(stream, hello, until_s)
+
+    def trust(self, ca_file: str | None = None) -> Mapping[str, object]:
+        """Source, count and SHA-256 of the trust anchors; raises UnusableTrust."""
+        return self._handshaker.trust(ca_file or self._ca_file)
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The nameservers asked, as `address:port`."""
+        return self._resolver.servers
+
+    def lag_ms(self) -> float:
+        """Milliseconds by which the loop has been late so far."""
+        return self._reactor.lag_ms()
+
+    async def close(self) -> None:
+        """End every wait and give all descriptors back."""
+        await self._resolver.close()
+        self._reactor.close()
+        if self._table:
+            self._table.close()

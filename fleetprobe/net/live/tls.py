@@ -1,0 +1,332 @@
+"""TLS for real: an OpenSSL client that never refuses, pumped through memory buffers above a plain stream.
+
+Verification runs inside the handshake, but its errors are only noted: one connection gives the whole
+presented chain, every error with its depth, and still carries the next layer. Each CPU-heavy step waits
+for its turn first, so that the clock of everything else on the loop stays true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from OpenSSL import SSL, crypto
+
+from fleetprobe.net.interface import Event, Fault, Handshake, Hello, Received, Stream, TcpInfo
+from fleetprobe.net.live import trust
+
+_FIRST_BYTES = 64
+_HANDSHAKE_BYTES = 192 * 1024
+_READ_BYTES = 64 * 1024
+_SEND_BYTES = 16 * 1024
+_LOGGED = 64
+_BARREN_BYTES = 128 * 1024
+"""Bytes of records without application data after which a TLS stream is given up; one record holds 16 KiB."""
+_CONTEXTS = 64
+_LEGACY_SERVER_CONNECT = 0x4
+"""SSL_OP_LEGACY_SERVER_CONNECT of SSL_CTX_set_options(3), which pyOpenSSL does not name."""
+_CERTIFICATE_REQUEST = b"SSLv3/TLS read server certificate request"
+"""SSL_state_string_long(3); OpenSSL offers no other way to see a CertificateRequest without CA names."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the callbacks and the pump noted about one connection."""
+
+    started_s: float = 0.0
+    at_s: float = 0.0
+    lag_ms: float = 0.0
+    sent: int = 0
+    acked_before: int = 0
+    received: int = 0
+    first: bytes = b""
+    reason: str | None = None
+    staple_bytes: int = 0
+    certificate_requested: bool = False
+    alerts_received: list[tuple[int, int]] = field(default_factory=list)
+    alerts_sent: list[tuple[int, int]] = field(default_factory=list)
+    verify_errors: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Handshaker:
+    """Does TLS handshakes for one event loop. Contexts are shared, as building one costs milliseconds."""
+
+    def __init__(
+        self, turn: Callable[[], Awaitable[None]], clock: Callable[[], float], lag_ms: Callable[[], float]
+    ) -> None:
+        """`lag_ms` counts up: the difference of two readings is how late the loop was between them."""
+        self._turn = turn
+        self._clock = clock
+        self._lag_ms = lag_ms
+        self._trusted: dict[str | None, tuple[SSL.Context, Mapping[str, object]]] = {}
+
+    def trust(self, ca_file: str | None) -> Mapping[str, object]:
+        """What verification stands on: `source`, `count`, `skipped`, `sha256` over the sorted fingerprints.
+
+        Raises UnusableTrust for a `ca_file` without a usable certificate; no system store is `count` 0.
+        """
+        return self._trust(ca_file)[1]
+
+    async def handshake(
+        self, stream: Stream, hello: Hello, until_s: float
+    ) -> tuple[Handshake, Stream | None]:
+        """TLS over an open stream, ended by `until_s`; the stream is not closed when it fails."""
+        seen = _Seen()
+        await self._turn()
+        connection = _connection(self._trust(hello.ca_file)[0], hello, seen)
+        info = stream.info()
+        seen.acked_before = info.bytes_acked if info else 0
+        seen.started_s = seen.at_s = self._clock()
+        fault = await self._converse(stream, connection, seen, until_s)
+        answer = _answer(connection, seen, fault, stream.info() if fault else None)
+        return answer, None if fault else TlsStream(stream, connection, seen, answer.alpn)
+
+    async def _converse(
+        self, stream: Stream, connection: SSL.Connection, seen: _Seen, until_s: float
+    ) -> Fault | None:
+        """Step and exchange until the handshake is complete (None) or a fault ends it."""
+        lag, queued_s = self._lag_ms(), 0.0
+        while True:
+            outcome = _step(connection, seen)
+            if isinstance(outcome, Fault):
+                return outcome
+            fault = await _send_out(stream, connection, seen, until_s)
+            if fault is not None:
+                await self._hear_last_words(stream, connection, seen)
+                return fault
+            if outcome:
+                return None
+            got = await stream.receive(_READ_BYTES, until_s)
+            seen.at_s = got.at_s
+            # Only up to what was heard last: queueing for our own processor after that delayed nobody.
+            seen.lag_ms = self._lag_ms() - lag + queued_s * 1000.0
+            if not got.data:
+                return got.fault or Fault(event=got.event)
+            if fault := _feed(connection, seen, got.data):
+                return fault
+            waiting = self._clock()
+            await self._turn()
+            queued_s += self._clock() - waiting
+
+    async def _hear_last_words(self, stream: Stream, connection: SSL.Connection, seen: _Seen) -> None:
+        """Read what was already there when sending failed: an alert says more than the reset behind it."""
+        got = await stream.receive(_READ_BYTES, self._clock())
+        if got.data and not _feed(connection, seen, got.data):
+            with suppress(SSL.Error):
+                connection.recv(1)
+
+    def _trust(self, ca_file: str | None) -> tuple[SSL.Context, Mapping[str, object]]:
+        known = self._trusted.get(ca_file)
+        if known is None:
+            while len(self._trusted) >= _CONTEXTS:
+                del self._trusted[next(iter(self._trusted))]
+            known = self._trusted[ca_file] = _build(ca_file)
+        return known
+
+
+class TlsStream:
+    """A completed TLS connection, spoken through as if it were plain."""
+
+    def __init__(self, below: Stream, connection: SSL.Connection, seen: _Seen, alpn: str | None) -> None:
+        self._below = below
+        self._connection = connection
+        self._seen = seen
+        self._alerts_before = len(seen.alerts_received)
+        self.peer_alpn = alpn
+
+    @property
+    def peer_alert(self) -> int | None:
+        """The last alert since the handshake by its number (RFC 8446 §6), close_notify (0) left out."""
+        numbers = [number for _, number in self._seen.alerts_received[self._alerts_before :] if number]
+        return numbers[-1] if numbers else None
+
+    async def send(self, data: bytes, until_s: float) -> Received:
+        """Encrypt and send all of `data`; DONE, or how it failed."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._connection.send(rest[:_SEND_BYTES]) :]
+        except SSL.Error:
+            return self._failed()
+        return await self._below.send(_outgoing(self._connection), until_s)
+
+    async def receive(self, limit_bytes: int, until_s: float) -> Received:
+        """The next application bytes, or how the waiting ended: close_notify and FIN are CLOSED alike."""
+        enough = self._seen.received + _BARREN_BYTES
+        while self._seen.received < enough:
+            try:
+                data = self._connection.recv(limit_bytes)
+                return Received(data=data, event=Event.DONE, at_s=self._seen.at_s)
+            except SSL.WantReadError:
+                pass
+            except SSL.ZeroReturnError:
+                fault = Fault(event=Event.CLOSED, detail="close_notify")
+                return Received(data=b"", event=Event.CLOSED, fault=fault, at_s=self._seen.at_s)
+            except SSL.Error:
+                return self._failed()
+            got = await self._exchange(until_s)
+            if got is not None:
+                return got
+        fault = Fault(event=Event.ERROR, detail="records without data")
+        return Received(data=b"", event=Event.ERROR, fault=fault, at_s=self._seen.at_s)
+
+    def info(self) -> TcpInfo | None:
+        """The kernel's view of the connection below."""
+        return self._below.info()
+
+    def abort(self) -> None:
+        """End it at once; no close_notify, as a frozen peer would hold us up."""
+        self._below.abort()
+
+    async def _exchange(self, until_s: float) -> Received | None:
+        """One round with the stream below; None when something came that may hold data."""
+        if out := _outgoing(self._connection):
+            sent = await self._below.send(out, until_s)
+            if sent.event is not Event.DONE:
+                return sent
+        got = await self._below.receive(_READ_BYTES, until_s)
+        if not got.data:
+            return got
+        self._seen.at_s = got.at_s
+        self._seen.received += len(got.data)
+        self._connection.bio_write(got.data)
+        return None
+
+    def _failed(self) -> Received:
+        fault = Fault(event=Event.ERROR, detail="tls", alert=self.peer_alert)
+        return Received(data=b"", event=Event.ERROR, fault=fault, at_s=self._seen.at_s)
+
+
+def _connection(context: SSL.Context, hello: Hello, seen: _Seen) -> SSL.Connection:
+    connection = SSL.Connection(context, None)
+    connection.set_app_data(seen)
+    connection.set_connect_state()
+    connection.request_ocsp()
+    if hello.server_name is not None:
+        connection.set_tlsext_host_name(hello.server_name.encode("ascii"))
+    if hello.alpn:
+        connection.set_alpn_protos([name.encode("ascii") for name in hello.alpn])
+    return connection
+
+
+def _step(connection: SSL.Connection, seen: _Seen) -> bool | Fault:
+    """One move of OpenSSL: True complete, False more bytes wanted, or the fault that ends it."""
+    try:
+        connection.do_handshake()
+        return True
+    except SSL.WantReadError:
+        return False
+    except SSL.ZeroReturnError:
+        return Fault(event=Event.CLOSED, detail="close_notify")
+    except SSL.Error as error:
+        seen.reason = _reason(error)
+        return Fault(event=Event.ERROR, detail="tls")
+
+
+def _reason(error: SSL.Error) -> str | None:
+    """OpenSSL's own words for the first error of its queue; kept as information, never judged."""
+    queue = error.args[0] if error.args else None
+    return str(queue[0][-1])[:128] if isinstance(queue, list) and queue else None
+
+
+def _feed(connection: SSL.Connection, seen: _Seen, data: bytes) -> Fault | None:
+    if len(seen.first) < _FIRST_BYTES:
+        seen.first = (seen.first + data)[:_FIRST_BYTES]
+    seen.received += len(data)
+    if seen.received > _HANDSHAKE_BYTES:
+        return Fault(event=Event.ERROR, detail="handshake too long")
+    connection.bio_write(data)
+    return None
+
+
+def _outgoing(connection: SSL.Connection) -> bytes:
+    parts = []
+    while True:
+        try:
+            parts.append(connection.bio_read(_READ_BYTES))
+        except SSL.WantReadError:
+            return b"".join(parts)
+
+
+async def _send_out(stream: Stream, connection: SSL.Connection, seen: _Seen, until_s: float) -> Fault | None:
+    out = _outgoing(connection)
+    seen.sent += len(out)
+    sent = await stream.send(out, until_s) if out else None
+    if sent is None or sent.event is Event.DONE:
+        return None
+    seen.at_s = sent.at_s
+    return sent.fault or Fault(event=sent.event)
+
+
+def _answer(
+    connection: SSL.Connection, seen: _Seen, fault: Fault | None, info: TcpInfo | None
+) -> Handshake:
+    chain = connection.get_peer_cert_chain() or []
+    known = fault is None or bool(chain)
+    alpn = connection.get_alpn_proto_negotiated()
+    return Handshake(
+        started_s=seen.started_s,
+        ended_s=max(seen.started_s, seen.at_s),
+        fault=fault,
+        openssl_reason=seen.reason,
+        first_bytes=seen.first,
+        bytes_received=seen.received,
+        bytes_unacked=_unacked(seen, info),
+        alerts_received=tuple(seen.alerts_received),
+        alerts_sent=tuple(seen.alerts_sent),
+        close_notify=any(number == 0 for _, number in seen.alerts_received),
+        protocol_version=connection.get_protocol_version_name() if known else None,
+        cipher=connection.get_cipher_name() if known else None,
+        alpn=alpn.decode("ascii", "backslashreplace") or None,
+        chain_der=tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain),
+        verify_errors=tuple(seen.verify_errors),
+        client_certificate_requested=seen.certificate_requested,
+        ocsp_staple_bytes=seen.staple_bytes,
+        lag_ms=seen.lag_ms,
+    )
+
+
+def _unacked(seen: _Seen, info: TcpInfo | None) -> int:
+    """Bytes of ours still in flight; tcpi_bytes_acked counts the SYN too, hence the difference."""
+    if info is None or not info.unacked_segments:
+        return 0
+    return max(0, seen.sent - (info.bytes_acked - seen.acked_before))
+
+
+def _on_verify(connection: SSL.Connection, _: crypto.X509, code: int, depth: int, ok: int) -> bool:
+    seen = connection.get_app_data()
+    if not ok and len(seen.verify_errors) < _LOGGED:
+        seen.verify_errors.append((code, depth))
+    return True
+
+
+def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
+    seen = connection.get_app_data()
+    if where & SSL.SSL_CB_ALERT:
+        alerts = seen.alerts_received if where & SSL.SSL_CB_READ else seen.alerts_sent
+        if len(alerts) < _LOGGED:
+            alerts.append((value >> 8, value & 0xFF))
+    elif where & SSL.SSL_CB_LOOP and not seen.certificate_requested:
+        seen.certificate_requested = connection.get_state_string() == _CERTIFICATE_REQUEST
+
+
+def _on_staple(connection: SSL.Connection, staple: bytes, _: object) -> bool:
+    connection.get_app_data().staple_bytes = len(staple)
+    return True
+
+
+def _build(ca_file: str | None) -> tuple[SSL.Context, Mapping[str, object]]:
+    """A context that completes whatever can be completed, and what it trusts.
+
+    Security level 0 and TLS 1.0 are offered because weak is a finding, not a failure to look.
+    """
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
+    context.set_min_proto_version(SSL.TLS1_VERSION)
+    context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_verify(SSL.VERIFY_PEER, _on_verify)
+    context.set_info_callback(_on_info)
+    context.set_ocsp_client_callback(_on_staple)
+    return context, trust.load(context, ca_file)

@@ -1,0 +1,1 @@
+"""The contract with everything that reads our output: columns, rows, lines."""

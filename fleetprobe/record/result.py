@@ -1,0 +1,271 @@
+"""An examined target, or a line that named none, becomes one row of the result record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from fleetprobe.codes.command import fill
+from fleetprobe.codes.table import CODES
+from fleetprobe.examination import AddressResult, Climb, Examination, Step
+from fleetprobe.model.attempt import Attempt
+from fleetprobe.model.target import BadLine, Target
+from fleetprobe.model.verdict import Finding, Outcome, State, Verdict
+from fleetprobe.record.columns import EMPTY_RESULT, SCHEMA_VERSION
+
+_PHASES = ("dns_duration_ms", "tcp_connect_duration_ms", "tls_handshake_duration_ms", "http_time_to_first_byte_ms")
+
+Row = dict[str, Any]
+
+
+def result_row(examined: Examination, run_id: str, vantage: str, seq: int) -> Row:
+    """The row of one examined target (design §7)."""
+    target, verdict = examined.target, examined.verdict
+    row = _identity(run_id, vantage, seq, target.target_id)
+    row.update(
+        started_at=_utc(examined.started_at),
+        target=target.canonical,
+        server_address=target.host,
+        server_port=target.port,
+        service=target.service,
+        labels=dict(target.labels),
+        source=target.source,
+        proven_layers=list(verdict.proven_layers),
+        findings=[_finding(finding) for finding in verdict.also],
+        addresses=[_address(result) for result in examined.addresses],
+        attempts=[_attempt(item, examined.started_s) for item in _attempts(examined)],
+        layers=_layers(examined),
+    )
+    for facts in examined.facts().values():
+        if facts is not None:
+            row.update(facts.columns())
+    _conclude(row, verdict, _values(target, row))
+    _phases(row, examined)
+    return row
+
+
+def bad_line_row(bad: BadLine, run_id: str, vantage: str, seq: int, now: float) -> Row:
+    """The row of an inventory line that names no target, so that nothing is lost."""
+    row = _identity(run_id, vantage, seq, bad.target_id)
+    code = CODES["input.invalid"]
+    row.update(
+        started_at=_utc(now),
+        duration_ms=0.0, queue_ms=0.0, witness_ms=0.0, unattributed_ms=0.0,
+        target=bad.raw,
+        labels={},
+        source=bad.source,
+        state=str(code.state),
+        layer=code.layer,
+        code=code.name,
+        confidence="observed",
+        summary=bad.reason[:160],
+        fix=code.fix,
+        fix_commands=[], repro=[], not_this=list(code.not_this), could_also_be=[], proven_layers=[],
+        findings=[], addresses=[], attempts=[], layers=[],
+    )
+    return row
+
+
+def _identity(run_id: str, vantage: str, seq: int, target_id: str) -> Row:
+    row: Row = dict(EMPTY_RESULT)
+    name = f"{run_id}\x1f{target_id}\x1f{vantage}".encode()
+    row.update(
+        kind="result",
+        schema_version=SCHEMA_VERSION,
+        run_id=run_id,
+        result_id=hashlib.blake2b(name, digest_size=8).hexdigest(),
+        target_id=target_id,
+        vantage=vantage,
+        seq=seq,
+        settled=True,
+        truncated=False,
+    )
+    return row
+
+
+def _conclude(row: Row, verdict: Verdict, values: Mapping[str, str | int | None]) -> None:
+    finding = verdict.finding
+    row["state"] = str(verdict.state)
+    if finding is None or finding.code is None:
+        row.update(summary=_plain(verdict), fix_commands=[], repro=[], not_this=[], could_also_be=[])
+        return
+    code = CODES[finding.code]
+    row.update(
+        layer=finding.layer,
+        code=finding.code,
+        confidence=str(finding.confidence),
+        summary=finding.summary,
+        fix=code.fix,
+        fix_commands=_commands(code.fix_commands, values),
+        repro=_commands(code.confirm, values),
+        not_this=list(code.not_this),
+        could_also_be=list(finding.could_also_be),
+    )
+
+
+def _plain(verdict: Verdict) -> str:
+    if verdict.state is State.OK:
+        return f"every layer passes: {' '.join(verdict.proven_layers)}"
+    return "too little evidence for a verdict"
+
+
+def _phases(row: Row, examined: Examination) -> None:
+    """duration = queue + phases of the deciding climb + witnesses + unattributed (design §7)."""
+    duration = (examined.ended_s - examined.started_s) * 1000.0
+    speaker = examined.deciding
+    shown: list[Step] = list(examined.trunk.steps)
+    queue = witness = 0.0
+    if speaker is not None:
+        deciding = speaker.deciding
+        shown += deciding.steps if deciding else []
+        queue = speaker.queue_s * 1000.0
+        others = [climb for climb in speaker.climbs if climb is not deciding]
+        witness = sum(climb.ended_s - climb.started_s for climb in others) * 1000.0
+    spent: dict[str, float] = {}
+    for step in shown:
+        if step.duration is not None:
+            spent[step.duration] = round(step.phase_ms, 3)
+    for name in _PHASES:
+        row[name] = spent.get(name)
+    known = queue + witness + sum(spent.values())
+    row.update(
+        duration_ms=round(max(duration, known), 3),
+        queue_ms=round(queue, 3),
+        witness_ms=round(witness, 3),
+        unattributed_ms=round(max(duration - known, 0.0), 3),
+    )
+
+
+def _layers(examined: Examination) -> list[Row]:
+    """One entry a rung, in climbing order; a layer blamed from above takes the blame in its own entry."""
+    proven = set(examined.verdict.proven_layers)
+    entries: list[Row] = []
+    by_layer: dict[str, Row] = {}
+    for step in examined.steps():
+        entry = _step(step, proven, examined.started_s)
+        entries.append(entry)
+        by_layer.setdefault(step.layer, entry)
+    for step in examined.steps():
+        for finding in step.findings:
+            if finding.layer != step.layer and finding.breaks:
+                _blame(entries, by_layer, finding)
+    missed = (name for name in examined.ladder if name not in by_layer and name != "link")
+    return [*entries, *(_entry(name, Outcome.SKIPPED, None, None, None, {}) for name in missed)]
+
+
+def _step(step: Step, proven: set[str], origin_s: float) -> Row:
+    own = [finding for finding in step.findings if finding.layer == step.layer]
+    outcome, code = step.outcome, next((finding.code for finding in own if finding.code), None)
+    if not own or (any(finding.tentative for finding in own) and step.layer not in proven):
+        outcome = Outcome.UNKNOWN
+    facts = dict(step.facts.record()) if step.facts is not None else dict(step.findings[0].facts)
+    start = round((step.started_s - origin_s) * 1000.0, 3)
+    return _entry(step.layer, outcome, code, start, round((step.ended_s - step.started_s) * 1000.0, 3), facts)
+
+
+def _blame(entries: list[Row], by_layer: dict[str, Row], finding: Finding) -> None:
+    outcome = Outcome.FAIL if finding.state is State.FAIL else Outcome.UNKNOWN
+    entry = by_layer.get(finding.layer)
+    if entry is None:
+        entry = by_layer[finding.layer] = _entry(finding.layer, outcome, finding.code, None, None, dict(finding.facts))
+        entries.insert(0, entry)
+    elif entry["code"] is None:
+        entry.update(outcome=str(outcome), code=finding.code)
+
+
+def _entry(
+    layer: str, outcome: Outcome, code: str | None, start_ms: float | None, duration_ms: float | None, facts: Row
+) -> Row:
+    return {
+        "layer": layer,
+        "outcome": str(outcome),
+        "code": code,
+        "start_ms": start_ms,
+        "duration_ms": duration_ms,
+        "facts": facts,
+    }
+
+
+def _finding(finding: Finding) -> Row:
+    assert finding.code is not None
+    if finding.state in (State.FAIL, State.UNKNOWN, State.BLOCKED, State.SLOW):
+        severity = str(finding.state)
+    else:
+        listed = str(CODES[finding.code].severity)
+        severity = "warn" if listed == "fail" else listed
+    return {
+        "code": finding.code,
+        "severity": severity,
+        "layer": finding.layer,
+        "summary": finding.summary,
+        "facts": dict(finding.facts),
+    }
+
+
+def _address(result: AddressResult) -> Row:
+    climb = result.deciding
+    duration = round((climb.ended_s - climb.started_s) * 1000.0, 3) if climb else None
+    return {
+        "address": result.address.text,
+        "family": f"ipv{result.address.family}",
+        "outcome": str(result.verdict.state),
+        "code": result.verdict.code,
+        "duration_ms": duration,
+    }
+
+
+def _attempts(examined: Examination) -> Sequence[Attempt]:
+    climbs: list[Climb] = [examined.trunk]
+    for result in examined.addresses:
+        climbs += result.climbs
+    return [attempt for climb in climbs for attempt in climb.attempts]
+
+
+def _attempt(attempt: Attempt, origin_s: float) -> Row:
+    return {
+        "purpose": attempt.purpose,
+        "transport": attempt.transport,
+        "address": attempt.address,
+        "port": attempt.port,
+        "local_port": attempt.local_port,
+        "start_ms": round((attempt.started_s - origin_s) * 1000.0, 3),
+        "duration_ms": round(max(attempt.ended_s - attempt.started_s, 0.0) * 1000.0, 3),
+        "outcome": attempt.outcome,
+    }
+
+
+def _values(target: Target, row: Row) -> Mapping[str, str | int | None]:
+    """What the commands to copy are filled with."""
+    dialled = target.connect_to or target.host
+    address = row["network_peer_address"] or (dialled if target.is_literal else None)
+    named = not target.is_literal or target.connect_to is not None
+    return {
+        "host": target.host,
+        "address": address,
+        "port": target.port,
+        "name": None if target.is_literal else dialled,
+        "sni": target.sni or (target.host if named else None),
+        "path": target.path or "/",
+        "service": target.service,
+        "family": "6" if address and ":" in address else "4",
+    }
+
+
+def _commands(templates: Sequence[str], values: Mapping[str, str | int | None]) -> list[str]:
+    """The commands that make sense for this target, ready to copy."""
+    lines = (fill(template, values) for template in templates)
+    return [line for line in lines if line is not None]
+
+
+def _utc(seconds: float) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    whole, micro = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_utc_second(whole)}.{micro:06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _utc_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

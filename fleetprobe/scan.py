@@ -1,0 +1,340 @@
+"""The composition root: inventory, ladders, network and sinks become one run."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import hashlib
+import os
+import platform
+import resource
+import signal
+import socket
+import ssl
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+from OpenSSL import SSL
+
+from fleetprobe.engine.budget import Gate, Guard, Manners, Network
+from fleetprobe.engine.feed import Direct, Feed, Threaded, shuffled
+from fleetprobe.engine.fleet import Fleet
+from fleetprobe.engine.one import Examiner
+from fleetprobe.examination import Examination
+from fleetprobe.inventory.read import entries
+from fleetprobe.layers.ladders import ladder_of
+from fleetprobe.model.policy import Policy
+from fleetprobe.model.target import BadLine, Entry, Target
+from fleetprobe.model.version import RULES_VERSION, VERSION
+from fleetprobe.net.live.net import LiveNet
+from fleetprobe.net.live.trust import UnusableTrust
+from fleetprobe.record.columns import SCHEMA_VERSION
+from fleetprobe.record.line import encode
+from fleetprobe.record.result import bad_line_row, result_row
+from fleetprobe.sinks.jsonl import JsonlSink
+
+Row = dict[str, Any]
+Watch = Callable[[Row], None]
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_OUTPUT, EXIT_LOCKED = 0, 1, 2, 3, 74, 75
+
+_SPARE_DESCRIPTORS = 64
+_CERTIFICATES_KEPT = 50_000
+_GARBAGE_THRESHOLD = 50_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything a run needs to know. Times in seconds."""
+
+    arguments: Sequence[str] = ()
+    files: Sequence[str] = ()
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """CSV columns: our field to their header."""
+    max_targets: int = 1_000_000
+    outputs: Sequence[str] = ()
+    append: bool = False
+    concurrency: int = 1000
+    manners: Manners = field(default_factory=Manners)
+    allow: Sequence[Network] = ()
+    deny: Sequence[Network] = ()
+    families: frozenset[int] = frozenset({4, 6})
+    resolvers: Sequence[str] | None = None
+    ca_file: str | None = None
+    policy: Policy = field(default_factory=Policy)
+    run_deadline_s: float | None = None
+    grace_s: float = 2.0
+    vantage: str = field(default_factory=socket.gethostname)
+    seed: int = 0
+    argv: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a run ended."""
+
+    exit_code: int
+    outcome: str
+    """completed, interrupted or deadline."""
+    run_end: Row
+
+
+def run(options: Options, watch: Watch = lambda row: None) -> Ended:
+    """Scan. `watch` sees every row in the order written.
+
+    Raises InventoryError for unusable input files, OutputExists, OutputLocked and OutputError.
+    """
+    # What is loaded by now stays to the end; the collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD)
+    return anyio.run(_run, options, watch, backend_options={"use_uvloop": True})
+
+
+async def _run(options: Options, watch: Watch) -> Ended:
+    net = LiveNet(servers=options.resolvers, families=options.families, ca_file=options.ca_file)
+    try:
+        trust = net.trust()
+        source = _trusted(_source(options), net)
+        sinks = [JsonlSink(path, append=options.append) for path in options.outputs]
+        scan = _Scan(options, watch, net, sinks, source)
+        try:
+            return await scan.go(trust)
+        finally:
+            for sink in sinks:
+                sink.close()
+    finally:
+        await net.close()
+
+
+class _Scan:
+    """One run: its counters, its stop switch, its lines."""
+
+    def __init__(
+        self, options: Options, watch: Watch, net: LiveNet, sinks: Sequence[JsonlSink], source: Iterator[Entry]
+    ) -> None:
+        self._options = options
+        self._watch = watch
+        self._net = net
+        self._sinks = sinks
+        self._source = source
+        self._run_id = _uuid7()
+        self._seq = 0
+        self._states: Counter[str] = Counter()
+        self._codes: Counter[str] = Counter()
+        self._targets = 0
+        self._certificates: OrderedDict[str, None] = OrderedDict()
+        self._outcome = "completed"
+        self._signal: signal.Signals | None = None
+
+    async def go(self, trust: Mapping[str, object]) -> Ended:
+        """From run_start to run_end."""
+        options, started = self._options, self._net.now()
+        self._write(self._run_start(trust))
+        gate = Gate(options.manners, Guard(options.allow, options.deny))
+        examiner = Examiner(self._net, options.policy, gate)
+        fleet = Fleet(examiner, ladder_of, self._emit, _affordable(options.concurrency))
+        feed: Feed[Entry] = Threaded(self._source) if _may_block(options) else Direct(self._source)
+        dropped = 0
+        with anyio.CancelScope() as scope:
+            loop = asyncio.get_running_loop()
+
+            def stop(outcome: str, grace_s: float) -> None:
+                nonlocal dropped
+                self._outcome = outcome
+                dropped += feed.stop()
+                loop.call_later(grace_s, scope.cancel)
+
+            def on_signal(number: signal.Signals) -> None:
+                grace_s = options.grace_s if self._signal is None else 0.0
+                self._signal = self._signal or number
+                stop("interrupted", grace_s)
+
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, on_signal, number)
+            if options.run_deadline_s is not None:
+                loop.call_later(options.run_deadline_s, stop, "deadline", options.grace_s)
+            await fleet.run(feed)
+        known = feed.exhausted or self._outcome == "completed"
+        not_run = fleet.unfinished + dropped if known else None
+        return self._end(started, not_run, fleet.duplicates)
+
+    async def _emit(self, result: Examination | BadLine) -> None:
+        if isinstance(result, BadLine):
+            row = bad_line_row(result, self._run_id, self._options.vantage, 0, time.time())
+        else:
+            self._targets += 1
+            self._write_certificates(result)
+            row = result_row(result, self._run_id, self._options.vantage, 0)
+        self._states[row["state"]] += 1
+        if row["code"] is not None:
+            self._codes[row["code"]] += 1
+        self._write(row)
+        for sink in self._sinks:
+            if sink.congested:
+                await anyio.to_thread.run_sync(sink.wait_for_room, abandon_on_cancel=True)
+
+    def _write_certificates(self, result: Examination) -> None:
+        """Each certificate once, before the first result that names it, or again when long forgotten."""
+        for facts in result.facts().values():
+            for der in getattr(facts, "chain_der", ()):
+                sha256 = hashlib.sha256(der).hexdigest().upper()
+                if sha256 in self._certificates:
+                    self._certificates.move_to_end(sha256)
+                    continue
+                self._certificates[sha256] = None
+                if len(self._certificates) > _CERTIFICATES_KEPT:
+                    self._certificates.popitem(last=False)
+                self._write({
+                    "kind": "certificate",
+                    "schema_version": SCHEMA_VERSION,
+                    "run_id": self._run_id,
+                    "seq": 0,
+                    "sha256": sha256,
+                    "der_base64": base64.b64encode(der).decode("ascii"),
+                })
+
+    def _write(self, row: Row) -> None:
+        row["seq"] = self._seq
+        self._seq += 1
+        if self._sinks:
+            line = encode(row)
+            for sink in self._sinks:
+                sink.write(line)
+        self._watch(row)
+
+    def _run_start(self, trust: Mapping[str, object]) -> Row:
+        options = self._options
+        return {
+            "kind": "run_start",
+            "schema_version": SCHEMA_VERSION,
+            "run_id": self._run_id,
+            "seq": 0,
+            "vantage": options.vantage,
+            "started_at": _utc_now(),
+            "fleetprobe_version": VERSION,
+            "rules_version": RULES_VERSION,
+            "python_version": platform.python_version(),
+            "openssl_versions": {
+                "ssl": ssl.OPENSSL_VERSION,
+                "cryptography": SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replace"),
+            },
+            "kernel_version": platform.release(),
+            "argv": list(options.argv),
+            "inventory_sha256": _inventory_hash(options),
+            "seed": options.seed,
+            "resumed_from_seq": None,
+            "vantage_facts": {
+                "resolvers": list(self._net.servers),
+                "descriptor_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+                "interfaces": [name for _, name in socket.if_nameindex()],
+                "trust": dict(trust),
+            },
+        }
+
+    def _end(self, started: float, not_run: int | None, duplicates: int) -> Ended:
+        code = self._exit_code()
+        row: Row = {
+            "kind": "run_end",
+            "schema_version": SCHEMA_VERSION,
+            "run_id": self._run_id,
+            "seq": 0,
+            "vantage": self._options.vantage,
+            "ended_at": _utc_now(),
+            "elapsed_ms": round((self._net.now() - started) * 1000.0, 3),
+            "outcome": self._outcome,
+            "exit_code": code,
+            "results": sum(self._states.values()),
+            "not_run": not_run,
+            "duplicates": duplicates,
+            "counts_by_state": dict(self._states),
+            "counts_by_code": dict(self._codes),
+            "lines": self._seq,
+            "lines_sha256": self._sinks[0].sha256 if self._sinks else hashlib.sha256().hexdigest().upper(),
+        }
+        self._write(row)
+        return Ended(exit_code=code, outcome=self._outcome, run_end=row)
+
+    def _exit_code(self) -> int:
+        """By precedence (design §6); what was denied on purpose never changes it."""
+        if self._signal is not None:
+            return 128 + self._signal
+        if self._targets == 0 and self._outcome == "completed":
+            return EXIT_USAGE
+        undecided = self._states["unknown"] + self._states["blocked"] - self._codes["policy.denied"]
+        if undecided or self._outcome == "deadline":
+            return EXIT_INCOMPLETE
+        return EXIT_FAILED if self._states["fail"] else EXIT_OK
+
+
+def _source(options: Options) -> Iterator[Entry]:
+    """The inventory as a stream. Files that cannot be opened are an error before anything is written."""
+    found = entries(options.files, options.arguments, mapping=options.mapping, max_targets=options.max_targets)
+    # What comes through a pipe is scanned as it comes; files are mixed, so that no prefix is hit in a row.
+    return found if _may_block(options) else shuffled(found, options.seed)
+
+
+def _trusted(found: Iterator[Entry], net: LiveNet) -> Iterator[Entry]:
+    """Entries whose own CA file cannot be used become bad lines before anything is sent for them."""
+    for entry in found:
+        if isinstance(entry, Target) and entry.ca_file is not None:
+            try:
+                net.trust(entry.ca_file)
+            except UnusableTrust as why:
+                yield BadLine(source=entry.source or "", raw=entry.canonical, reason=str(why))
+                continue
+        yield entry
+
+
+def _may_block(options: Options) -> bool:
+    """Whether reading may wait for somebody: standard input, a named pipe."""
+    return not all(os.path.isfile(path) for path in options.files)
+
+
+def _affordable(asked: int) -> int:
+    """As many workers as descriptors allow; the soft limit is raised to the hard one first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError):
+            pass
+    if soft == resource.RLIM_INFINITY:
+        return asked
+    return max(1, min(asked, (soft - _SPARE_DESCRIPTORS) * 3 // 4))
+
+
+def _inventory_hash(options: Options) -> str | None:
+    """SHA-256 over arguments and files; None when a pipe is among them, as that can be read but once."""
+    if "-" in options.files:
+        return None
+    digest = hashlib.sha256("\0".join(options.arguments).encode("utf-8", "backslashreplace"))
+    for path in options.files:
+        if not os.path.isfile(path):
+            return None
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest().upper()
+
+
+def _uuid7() -> str:
+    """A UUID version 7 (RFC 9562 §5.7): sorts by time."""
+    stamp = time.time_ns() // 1_000_000
+    bits = int.from_bytes(os.urandom(10), "big")
+    value = stamp << 80 | 0x7 << 76 | (bits >> 68 & 0xFFF) << 64 | 0b10 << 62 | bits & (1 << 62) - 1
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+

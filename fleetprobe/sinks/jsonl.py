@@ -1,0 +1,183 @@
+"""The JSONL file: whole lines only, one writer, synced every second, locked, and never overwritten."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+import threading
+import time
+from types import TracebackType
+
+_SYNC_EVERY_S = 1.0
+_BATCH_EVERY_S = 0.05
+_BATCH_BYTES = 256 << 10
+_PENDING_MOST_BYTES = 4 << 20
+_TORN_TAIL_MOST_BYTES = 1 << 20
+
+
+class OutputError(Exception):
+    """The output cannot be written any more (exit 74). Lines already synced are whole."""
+
+
+class OutputLocked(Exception):
+    """Another run writes to the same output (exit 75)."""
+
+
+class OutputExists(Exception):
+    """The output holds something already and appending was not asked for (exit 2)."""
+
+
+class JsonlSink:
+    """Appends lines to a file or a pipe from a thread of its own, so that a slow disk delays no probe."""
+
+    def __init__(self, path: str, *, append: bool = False) -> None:
+        """Open and lock `path`; `-` is standard output. Raises OutputExists, OutputLocked, OutputError."""
+        self._fd, self._regular = _open(path, append)
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._lines = 0
+        self._digest = hashlib.sha256()
+        self._failure: OSError | None = None
+        self._closing = False
+        self._wake = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="fleetprobe-output", daemon=True)
+        self._thread.start()
+
+    @property
+    def lines(self) -> int:
+        """Lines handed over so far."""
+        return self._lines
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over all lines handed over so far, upper-case hex."""
+        return self._digest.hexdigest().upper()
+
+    @property
+    def congested(self) -> bool:
+        """Whether the reader of our output is so slow that scanning should pause."""
+        return self._pending_bytes > _PENDING_MOST_BYTES
+
+    def write(self, line: bytes) -> None:
+        """Queue one whole line. Raises OutputError when an earlier one could not be written."""
+        if self._failure is not None:
+            raise OutputError(_reason(self._failure))
+        self._lines += 1
+        self._digest.update(line)
+        with self._wake:
+            self._pending.append(line)
+            self._pending_bytes += len(line)
+            # Waking the writer for every line would make both threads fight for the interpreter.
+            if self._pending_bytes >= _BATCH_BYTES:
+                self._wake.notify()
+
+    def wait_for_room(self) -> None:
+        """Block until the reader of our output has caught up, or writing has failed."""
+        with self._wake:
+            while self.congested and self._failure is None:
+                self._wake.wait(_BATCH_EVERY_S)
+
+    def close(self) -> None:
+        """Write and sync what is queued, and give the file back. Raises OutputError if that fails."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+        if self._fd > 2:
+            os.close(self._fd)
+        if self._failure is not None:
+            raise OutputError(_reason(self._failure))
+
+    def __enter__(self) -> JsonlSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        synced = time.monotonic()
+        while True:
+            with self._wake:
+                if not self._closing:
+                    self._wake.wait(_BATCH_EVERY_S)
+                batch, self._pending = self._pending, []
+                last = self._closing
+            try:
+                if batch:
+                    _write_all(self._fd, b"".join(batch))
+                if self._regular and (last or time.monotonic() - synced >= _SYNC_EVERY_S):
+                    os.fsync(self._fd)
+                    synced = time.monotonic()
+            except OSError as failure:
+                self._failure = failure
+                self._pending_bytes = 0
+                return
+            with self._wake:
+                self._pending_bytes = sum(map(len, self._pending))
+                if last and not self._pending:
+                    return
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def _open(path: str, append: bool) -> tuple[int, bool]:
+    if path == "-":
+        return 1, stat.S_ISREG(os.fstat(1).st_mode)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as failure:
+        raise OutputError(f"{path}: {_reason(failure)}") from failure
+    try:
+        regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        if regular:
+            _claim(fd, path, append)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, regular
+
+
+def _claim(fd: int, path: str, append: bool) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as busy:
+        raise OutputLocked(f"{path}: another run is writing to it") from busy
+    if os.fstat(fd).st_size == 0:
+        _sync_folder(path)
+    elif append:
+        _cut_torn_tail(fd)
+    else:
+        raise OutputExists(f"{path} is not empty; choose another name, or add --append for a further segment")
+
+
+def _cut_torn_tail(fd: int) -> None:
+    """A crash may have left half a line; it is cut, so that what follows is readable."""
+    size = os.fstat(fd).st_size
+    start = max(0, size - _TORN_TAIL_MOST_BYTES)
+    tail = os.pread(fd, size - start, start)
+    if not tail.endswith(b"\n"):
+        os.ftruncate(fd, start + tail.rfind(b"\n") + 1)
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    except OSError as failure:
+        if failure.errno not in (errno.EINVAL, errno.EROFS):
+            raise
+    finally:
+        os.close(folder)
+
+
+def _reason(failure: OSError) -> str:
+    return f"{errno.errorcode.get(failure.errno or 0, 'error')}: {failure.strerror or failure}"

@@ -1,0 +1,131 @@
+"""The table of codes, the layers and the lab's scenarios agree with each other."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetprobe.codes.table import CODES
+from fleetprobe.layer import Judge, Layer
+from fleetprobe.layers.ladders import LADDERS
+
+ROOT = Path(__file__).parent.parent.parent
+SCENARIOS = ROOT / "fleetprobe" / "lab" / "scenarios"
+LAYERS: dict[str, Layer] = {layer.name: layer for ladder in LADDERS.values() for layer in ladder}
+
+MADE_BY_THE_ENGINE = {"policy.denied", "local.bug", "input.invalid", "ip.address_partial"}
+"""Codes that no layer's judge gives: admission, our own bugs, bad lines, and the sum over addresses."""
+
+NOT_IN_THE_LAB = {
+    "input.invalid": ("properties/test_schema.py", "a line of an inventory is no place on a network"),
+    "local.bug": ("engine/test_one.py", "a bug has no scenario"),
+    "local.fd_limit": ("engine/test_fleet.py", "the lab's own servers would starve first"),
+    "local.overload": ("engine/test_own_limits.py", "lag of our own loop"),
+    "local.ports_exhausted": ("engine/test_own_limits.py", "a sysctl of the vantage"),
+    "local.send_denied": ("engine/test_own_limits.py", "a packet filter on the vantage"),
+    "policy.denied": ("engine/test_one.py", "an address that the run may not touch"),
+    "dns.formerr": ("layers/test_dns.py", "servers say it to broken questions only"),
+    "dns.hosts_override": ("layers/test_dns.py", "the hosts file of the vantage"),
+    "dns.tcp_blocked": ("layers/test_dns.py", "a nameserver of a test's own cuts its answers"),
+    "http.rate_limited": ("layers/test_http.py", "a status like any other"),
+    "tcp.slow": ("engine/test_own_limits.py", "needs half a second of delay on a link"),
+    "tls.protocol_error": ("layers/test_tls_judge.py", "a peer that breaks the protocol on purpose"),
+    "tls.rejected_by_verifier": ("layers/test_tls_judge.py", "verify codes that no ordinary chain brings about"),
+    "tls.malformed": ("layers/test_tls_judge.py", "a certificate that no tool would issue"),
+    "tls.weak_key": ("layers/test_tls_judge.py", "a verify code"),
+    "tls.weak_signature": ("layers/test_tls_judge.py", "a verify code"),
+}
+"""Codes emitted today that no scenario of the lab produces: the test that injects each, and the reason."""
+
+
+def judges() -> Iterator[tuple[str, Judge]]:
+    for name, layer in LAYERS.items():
+        yield name, layer.judge
+        for witness in layer.witnesses:
+            if witness.judge is not None:
+                yield f"{name} {witness.name}", witness.judge
+
+
+@pytest.mark.parametrize(("name", "judge"), [pytest.param(*pair, id=pair[0]) for pair in judges()])
+def test_a_judge_is_a_plain_function_of_facts_and_policy(name: str, judge: Judge) -> None:
+    assert inspect.isfunction(judge)
+    assert not inspect.iscoroutinefunction(judge)
+    assert not inspect.isgeneratorfunction(judge)
+    assert list(inspect.signature(judge).parameters) == ["facts", "policy"]
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_a_layer_declares_only_codes_of_the_table_that_are_marked_emitted(layer: Layer) -> None:
+    assert layer.emits <= set(CODES)
+    assert not {name for name in layer.emits if not CODES[name].emitted}
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_what_a_witness_waits_for_and_what_a_climb_goes_on_with_is_declared(layer: Layer) -> None:
+    assert layer.goes_on <= layer.emits
+    for witness in layer.witnesses:
+        assert witness.when <= layer.emits
+        assert (witness.probe is None) == (witness.judge is None)
+        assert 1 <= witness.times <= 3
+
+
+def test_every_code_marked_emitted_is_given_by_a_layer_or_by_the_engine() -> None:
+    given = MADE_BY_THE_ENGINE.union(*(layer.emits for layer in LAYERS.values()))
+    assert {name for name, code in CODES.items() if code.emitted} == given
+
+
+def test_every_literal_code_in_a_layer_is_declared_by_some_layer() -> None:
+    declared = set().union(*(layer.emits for layer in LAYERS.values()))
+    for path in sorted((ROOT / "fleetprobe" / "layers").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for name in CODES:
+            if f'found("{name}"' in text:
+                assert name in declared, f"{path.name} gives {name}, which no layer declares"
+
+
+def scenarios() -> dict[str, dict[str, Any]]:
+    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(SCENARIOS.glob("*.toml"))}
+
+
+def rows(scenario: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = scenario["target"]
+    assert found
+    return found
+
+
+def expected_codes(scenario: dict[str, Any]) -> set[str]:
+    found = set()
+    for target in rows(scenario):
+        found.add(target["expect"].get("code"))
+        found.update(target["expect"].get("findings", ()))
+    return found - {None}
+
+
+def test_every_code_emitted_has_a_scenario_or_a_reason_and_none_has_both() -> None:
+    produced = set().union(*map(expected_codes, scenarios().values()))
+    emitted = {name for name, code in CODES.items() if code.emitted}
+    assert produced <= emitted
+    assert emitted - produced == set(NOT_IN_THE_LAB)
+
+
+@pytest.mark.parametrize("code", NOT_IN_THE_LAB)
+def test_what_the_lab_does_not_produce_is_injected_by_the_test_named(code: str) -> None:
+    where, reason = NOT_IN_THE_LAB[code]
+    assert reason
+    assert f'"{code}"' in (ROOT / "tests" / where).read_text(encoding="utf-8")
+
+
+def test_every_target_of_the_lab_names_a_look_alike_that_expects_something_else() -> None:
+    everything = scenarios()
+    for name, scenario in everything.items():
+        for target in rows(scenario):
+            other = target.get("lookalike") or scenario.get("lookalike")
+            assert other in everything, f"{name}: {target['target']} names no scenario as its look-alike"
+            assert other != name
+            theirs = [row["expect"] for row in rows(everything[str(other)])]
+            assert any(expect != target["expect"] for expect in theirs), f"{name} and {other} expect the same"

@@ -1,0 +1,338 @@
+"""The pictures of one target and of a run: what they say, how wide they are, and that they steer no terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import RenderableType
+
+from fleetprobe.cli.flags import Color
+from fleetprobe.cli.ladder_view import ladder_view
+from fleetprobe.cli.scan_view import LAYERS, ScanView
+from fleetprobe.cli.shell_words import folded
+from fleetprobe.cli.terminal import ASCII, UNICODE, Marks, console, marks_for, show
+from tests.cli.program import SGR, read_terminal
+from tests.cli.rows import failed, layers, run_end
+
+HOSTILE = [
+    "\x1b[2J\x1b]0;owned\x07",
+    "\x9b31m\x90q\x9d8;;http://x\x9c",
+    "left\u202eright\u2066\u200b\ufeff",
+    "nul\0del\x7fbackspace\x08\rreturn\nnewline\ttab",
+    "[link=https://evil.example]x[/link] [/nope] [bold",
+    "\ud800\U000e0001\u2028\u2029\ue000",
+    "A" * 10_000,
+    "\u4e2d" * 5_000,
+]
+
+
+def drawn(what: RenderableType, width: int = 80, color: Color = Color.NEVER) -> str:
+    """As text of so many columns."""
+    file = io.StringIO()
+    on = console(color, file, {"TERM": "xterm"})
+    on.width = width
+    show(on, what)
+    return file.getvalue()
+
+
+def test_the_ladder_stands_on_the_ground_with_the_last_layer_on_top() -> None:
+    rungs = [line.split()[0] for line in drawn(ladder_view(failed())).splitlines()[2:] if line[8:9] == " "]
+    names = [word for word in rungs if word in {"dns", "ip", "tcp", "tls", "http"}]
+    assert names[:5] == ["http", "tls", "tcp", "ip", "dns"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "sign"),
+    [("pass", "✓"), ("fail", "✗"), ("warn", "!"), ("unknown", "?"), ("skipped", "–")],  # noqa: RUF001  # an en dash is meant
+)
+def test_every_outcome_has_its_own_sign(outcome: str, sign: str) -> None:
+    one = [{**layers()[2], "outcome": outcome}]
+    line = next(line for line in drawn(ladder_view(failed(layers=one))).splitlines() if " tcp " in line)
+    assert sign in line[9:15]
+
+
+def test_the_view_of_one_target_says_everything_the_record_holds() -> None:
+    text = " ".join(drawn(ladder_view(failed())).replace("│", " ").split())
+    for told in (
+        "https://shop.example:443",
+        "not reached",
+        "TLSv1.3",
+        "CN=Example CA",
+        "expired 2026-02-01 (28 days ago)",
+        "RTT 1.25 ms",
+        "MSS 1460",
+        "SYN sent 2 times",
+        "via 198.18.0.1",
+        "TTL 60 s",
+        "again tcp",
+        "FAIL tls.expired observed",
+        "the certificate of 192.0.2.7:443 expired on 2026-02-01",
+        "not this • a server that is down",
+        "could also be • local.clock_skew",
+        "$ certbot renew",
+        "tls.legacy_version TLS 1.0 works",
+        "2001:db8::7 ok",
+        "env=prod",
+        "queue 1.00 ms",
+        "tls 11.0 ms",
+        "witness 4.00 ms",
+        "total 20.0 ms",
+    ):
+        assert told in text, told
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@pytest.mark.parametrize("marks", [UNICODE, ASCII])
+def test_no_line_is_wider_than_the_terminal_or_ends_in_blanks(marks: Marks, width: int) -> None:
+    for line in drawn(ladder_view(failed(), marks, width), width).splitlines():
+        assert len(line) <= width, line
+        assert line == line.rstrip(" ")
+
+
+def test_a_plain_ascii_terminal_gets_ascii_alone() -> None:
+    view = ScanView()
+    view.add(failed())
+    assert drawn(ladder_view(failed(), ASCII)).isascii()
+    assert drawn(view.render(run_end(), [], ASCII)).isascii()
+
+
+def test_signs_follow_what_the_terminal_can_show() -> None:
+    assert marks_for("utf-8", {"TERM": "xterm"}) is UNICODE
+    assert marks_for("utf-8", {"TERM": "dumb"}) is ASCII
+    assert marks_for("latin-1", {"TERM": "xterm"}) is ASCII
+    assert marks_for(None, {}) is ASCII
+
+
+def test_without_colour_no_escape_is_sent_and_with_it_only_colours() -> None:
+    plain, coloured = drawn(ladder_view(failed())), drawn(ladder_view(failed()), color=Color.ALWAYS)
+    assert "\x1b" not in plain
+    assert "\x1b[" in coloured
+    assert [line.rstrip() for line in SGR.sub("", coloured).splitlines()] == plain.splitlines()
+
+
+def test_a_healthy_target_and_an_empty_record_are_drawn_too() -> None:
+    healthy = failed(
+        state="ok",
+        code=None,
+        layer=None,
+        confidence=None,
+        summary="every layer passes",
+        fix=None,
+        fix_commands=[],
+        repro=[],
+        not_this=[],
+        could_also_be=[],
+        findings=[],
+        addresses=[],
+    )
+    assert " OK " in drawn(ladder_view(healthy))
+    assert drawn(ladder_view({}))
+
+
+# --- commands to copy ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "printf '[%s]' one two three four five six seven eight nine ten eleven twelve",
+        "printf '[%s]' 'a b  c' \"d e\" f\\ g --option value -x 'quoted \\' and more words behind it all the way",
+        "printf '[%s]' a </dev/null | cat -v",
+        "printf '[%s]' " + "x" * 200,
+    ],
+)
+@pytest.mark.parametrize("width", [20, 40, 60])
+def test_a_folded_command_does_what_the_command_does(command: str, width: int) -> None:
+    once = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    again = subprocess.run(
+        ["sh", "-c", "\n".join(folded(command, width))], capture_output=True, text=True, check=True
+    )
+    assert again.stdout == once
+
+
+def test_folded_lines_fit_and_all_but_the_last_end_in_a_backslash() -> None:
+    lines = folded("nc " + "word " * 40 + "end", 40)
+    assert len(lines) > 3
+    assert all(len(line) <= 40 for line in lines)
+    assert all(line.endswith(" \\") for line in lines[:-1])
+    assert not lines[-1].endswith("\\")
+
+
+def test_a_short_command_stays_on_one_line() -> None:
+    assert folded("nc -vz -w 5 192.0.2.7 443", 60) == ["nc -vz -w 5 192.0.2.7 443"]
+
+
+# --- the view of a run -----------------------------------------------------------------------------------
+
+
+def rendered(view: ScanView, **changes: Any) -> str:
+    return drawn(view.render(run_end(**changes), ["out.jsonl"]))
+
+
+def test_failures_come_in_ladder_order_before_slow_unknown_and_blocked() -> None:
+    view = ScanView()
+    for state, code in [
+        ("blocked", "policy.denied"),
+        ("fail", "http.status"),
+        ("unknown", "local.fd_limit"),
+        ("fail", "dns.nxdomain"),
+        ("slow", "tcp.slow"),
+        ("fail", "tcp.refused"),
+        ("fail", "tls.expired"),
+        ("fail", "ip.host_unreachable"),
+    ]:
+        view.add(failed(state=state, code=code))
+    text = rendered(view)
+    places = [
+        text.index(code)
+        for code in (
+            "dns.nxdomain",
+            "ip.host_unreachable",
+            "tcp.refused",
+            "tls.expired",
+            "http.status",
+            "tcp.slow",
+            "local.fd_limit",
+            "policy.denied",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_each_row_has_target_code_confidence_and_a_summary_without_the_address_again() -> None:
+    view = ScanView()
+    view.add(failed(summary="192.0.2.7:443 answered the SYN with RST", code="tcp.refused"))
+    text = rendered(view)
+    assert "tcp.refused  1  observed" in text
+    assert "✗ https://shop.example:443 answered the SYN with RST" in text
+
+
+def test_a_healthy_run_is_one_line_and_warnings() -> None:
+    view = ScanView()
+    view.add(failed(state="ok", code=None))
+    text = rendered(view, counts_by_state={"ok": 3})
+    assert "tls.legacy_version 1" in text
+    assert text.splitlines()[-1] == "3 targets · 3 ok · 1.2 s · records in out.jsonl"
+
+
+def test_the_last_line_tells_what_was_not_run_and_why() -> None:
+    text = rendered(ScanView(), outcome="interrupted", not_run=7, duplicates=2)
+    assert " ".join(text.split()) == (
+        "3 targets · 2 ok · 1 failed · 7 not run · 2 duplicates · interrupted · 1.2 s · records in out.jsonl"
+    )
+    assert "an unknown number not run" in rendered(ScanView(), outcome="deadline", not_run=None)
+
+
+def test_memory_is_bounded_and_a_rare_fault_is_not_crowded_out() -> None:
+    view = ScanView(most_rows=50)
+    for number in range(500):
+        view.add(failed(code="tcp.refused", target=f"tcp://192.0.2.7:{number}"))
+    view.add(failed(code="tls.expired", target="https://rare.example:443"))
+    text = drawn(view.render(run_end(), []), width=120)
+    assert sum("tcp://192.0.2.7:" in line for line in text.splitlines()) == 49
+    assert "and 451 more" in text
+    assert "https://rare.example:443" in text
+
+
+def test_other_kinds_of_record_are_passed_over() -> None:
+    view = ScanView()
+    for kind in ("run_start", "certificate", "run_end"):
+        view.add({"kind": kind})
+    assert len(rendered(view).splitlines()) == 1
+
+
+def test_every_layer_of_the_codes_has_a_place() -> None:
+    from fleetprobe.codes.table import CODE_LAYERS
+
+    assert set(CODE_LAYERS) <= set(LAYERS)
+
+
+# --- hostile records -------------------------------------------------------------------------------------
+
+
+def poisoned(value: Any, poison: str) -> Any:
+    """The same shape with every text replaced, keys of labels and facts included where they are free."""
+    match value:
+        case str():
+            return poison
+        case list():
+            return [poisoned(item, poison) for item in value]
+        case dict():
+            return {name: poisoned(item, poison) for name, item in value.items()}
+        case _:
+            return value
+
+
+def on_terminal(draw: Callable[[Any], None]) -> str:
+    """What a pseudo-terminal is sent."""
+    master, slave = pty.openpty()
+    told: list[str] = []
+    reader = threading.Thread(target=lambda: told.append(read_terminal(master, 30.0)))
+    reader.start()
+    with os.fdopen(slave, "w", encoding="utf-8") as file:
+        draw(file)
+    reader.join()
+    os.close(master)
+    return told[0]
+
+
+def show_both(file: Any, row: dict[str, Any]) -> None:
+    on = console(Color.ALWAYS, file, {"TERM": "xterm"})
+    on.width = 80
+    show(on, ladder_view(row, UNICODE, 80))
+    view = ScanView()
+    view.add(row)
+    show(on, view.render(run_end(), [row["target"]], UNICODE, 80))
+
+
+def assert_harmless(text: str) -> None:
+    left = SGR.sub("", text).replace("\r\n", "")
+    odd = {char for char in left if not char.isprintable()}
+    assert not odd, sorted(map(ascii, odd))
+
+
+@pytest.mark.parametrize("poison", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_in_every_field_sends_nothing_but_our_own_colours(poison: str) -> None:
+    row = poisoned(failed(), poison)
+    row["kind"] = "result"
+    row["labels"] = {poison: poison}
+    for step, real in zip(row["layers"], layers(), strict=True):
+        step["layer"], step["outcome"] = real["layer"], real["outcome"]
+    assert_harmless(on_terminal(lambda file: show_both(file, row)))
+
+
+@pytest.mark.parametrize("poison", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize(
+    "field", sorted(name for name, value in failed().items() if isinstance(value, str | list))
+)
+def test_hostile_text_in_one_field_at_a_time_is_harmless_too(field: str, poison: str) -> None:
+    row = failed(**{field: poisoned(failed()[field], poison)})
+    row["kind"] = "result"
+    file = io.StringIO()
+    on = console(Color.ALWAYS, file, {"TERM": "xterm"})
+    on.width = 80
+    show(on, ladder_view(row, UNICODE, 80))
+    assert_harmless(file.getvalue().replace("\n", "\r\n"))
+
+
+def test_values_of_the_wrong_kind_do_not_break_the_view() -> None:
+    for wrong in (None, 7, True, "x", [], {}, [None, 3, {"a": None}], {"a": [1]}):
+        for field in failed():
+            assert drawn(ladder_view(failed(**{field: wrong})))
+
+
+def test_the_views_load_no_network() -> None:
+    code = (
+        "import sys, fleetprobe.cli.ladder_view, fleetprobe.cli.scan_view\n"
+        "print(sorted({'OpenSSL', 'aiodns', 'uvloop', 'fleetprobe.scan'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"

@@ -1,0 +1,178 @@
+"""By what marks on the wire each code of the lab is known, in terms of `wire.py`'s observations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Observation = dict[str, Any]
+
+SLOW_HANDSHAKE_MS = 900.0
+SLOW_FIRST_BYTE_MS = 2500.0
+SYN_RETRANSMIT_MS = (900.0, 1900.0)
+NEIGHBOUR_FAILURE_MS = (2500.0, 3900.0)
+
+
+def _each(seen: Observation) -> list[dict[str, Any]]:
+    return list(seen["addresses"].values())
+
+
+def _all(seen: Observation, holds: Callable[[dict[str, Any]], bool]) -> bool:
+    """Something was dialled, and what is claimed holds for every address."""
+    return bool(_each(seen)) and all(holds(address) for address in _each(seen))
+
+
+def _rcode(code: str, *, aliases: int = 0) -> Callable[[Observation], bool]:
+    def holds(seen: Observation) -> bool:
+        dns = seen["dns"]
+        return dns["rcode"] == code and not dns["addresses"] and len(dns["aliases"]) == aliases
+
+    return holds
+
+
+def _icmp(*kinds: tuple[int, int], sender: str) -> Callable[[Observation], bool]:
+    def matches(address: dict[str, Any]) -> bool:
+        icmp = address["icmp"]
+        if icmp is None or (icmp["type"], icmp["code"]) not in kinds:
+            return False
+        came_from = icmp["from"] if icmp["from"] in ("self", "target") else "router"
+        return came_from in sender.split("|")
+
+    return lambda seen: _all(seen, matches)
+
+
+def _at_once(*errors: str) -> Callable[[Observation], bool]:
+    return lambda seen: _all(seen, lambda a: a["at_once"] and a["connect"] in errors)
+
+
+def _status(code: int) -> Callable[[Observation], bool]:
+    return lambda seen: _all(seen, lambda a: _answer(a)["text"].startswith(f"HTTP/1.1 {code} "))
+
+
+def _verify(*codes: int) -> Callable[[Observation], bool]:
+    return lambda seen: _all(seen, lambda a: a.get("tls", {}).get("verify_code") in codes)
+
+
+def _alert(number: int) -> Callable[[Observation], bool]:
+    return lambda seen: _all(seen, lambda a: a.get("tls", {}).get("first", "").endswith(f"02{number:02x}"))
+
+
+def _answer(address: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = address.get("answer") or address.get("tls", {}).get("answer") or {}
+    return {"text": "", "bytes": -1, "ending": None, "first_ms": None, **found}
+
+
+def _ended(ending: str, *, some: bool | None = None) -> Callable[[Observation], bool]:
+    """How the exchange after the request ended; `some`: whether any byte had come by then."""
+    return lambda seen: _all(
+        seen, lambda a: _answer(a)["ending"] == ending and some in (None, _answer(a)["bytes"] > 0)
+    )
+
+
+def _handshake_ended(*endings: str, some: bool | None = None) -> Callable[[Observation], bool]:
+    return lambda seen: _all(
+        seen,
+        lambda a: a.get("tls", {}).get("ending") in endings
+        and (some is None or some == (a["tls"]["bytes"] > 0)),
+    )
+
+
+def _dropped(seen: Observation) -> bool:
+    """Closed, reset, or a close_notify alert (level 1, description 0) before the handshake was over."""
+    return _handshake_ended("closed", "reset")(seen) or _all(
+        seen, lambda a: a.get("tls", {}).get("first", "") == "15030300020100"
+    )
+
+
+def _not_tls(seen: Observation) -> bool:
+    return _all(seen, lambda a: a["tls"]["ending"] == "refused" and a["tls"]["first"][:2] not in ("15", "16"))
+
+
+def _took(low_ms: float, high_ms: float) -> Callable[[Observation], bool]:
+    return lambda seen: _all(seen, lambda a: low_ms <= a["ms"] <= high_ms)
+
+
+def _both(*parts: Callable[[Observation], bool]) -> Callable[[Observation], bool]:
+    return lambda seen: all(part(seen) for part in parts)
+
+
+def _refused(address: dict[str, Any]) -> bool:
+    return bool(address["connect"] == "Connection refused") and address["icmp"] is None
+
+
+def healthy(seen: Observation) -> bool:
+    """At least one address connects, and whatever is asked over it is answered."""
+    return any(
+        address["connect"] == "open"
+        and address.get("tls", {}).get("ending", "done") == "done"
+        and _answer(address)["ending"] in (None, "whole")
+        for address in _each(seen)
+    )
+
+
+SIGNATURES: dict[str, Callable[[Observation], bool]] = {
+    "dns.nxdomain": _rcode("NXDOMAIN"),
+    "dns.nodata": _rcode("NOERROR"),
+    "dns.servfail": _rcode("SERVFAIL"),
+    "dns.refused": _rcode("REFUSED"),
+    "dns.timeout": _rcode("silent"),
+    "dns.cname_loop": _rcode("NOERROR", aliases=2),
+    "dns.cname_dangling": _rcode("NXDOMAIN", aliases=1),
+    "dns.slow": lambda seen: healthy(seen) and seen["dns"]["ms"] >= 2 * 1500,
+    "vantage.resolver_unreachable": _rcode("silent"),
+    "vantage.no_route": _at_once("Network is unreachable"),
+    "vantage.gateway_unreachable": _icmp((3, 1), (1, 3), sender="self"),
+    "link.neighbour_unresolved": _icmp((3, 1), (1, 3), sender="self"),
+    "ip.no_route": _at_once("Network is unreachable"),
+    "ip.route_rejected": _at_once("Invalid argument", "Permission denied", "No route to host"),
+    "ip.net_unreachable": _icmp((3, 0), (1, 0), sender="router"),
+    "ip.host_unreachable": _icmp((3, 1), (1, 3), sender="router"),
+    "ip.admin_prohibited": _icmp((3, 13), (3, 10), (3, 9), (1, 1), (1, 5), sender="router"),
+    "ip.routing_loop": _icmp((11, 0), (3, 0), sender="router"),
+    "tcp.refused": lambda seen: _all(seen, _refused),
+    "tcp.rejected": _icmp((3, 3), (1, 4), sender="router|target"),
+    "tcp.timeout": lambda seen: _all(seen, lambda a: a["connect"] == "silent" and a["icmp"] is None),
+    "tcp.reset": _ended("reset"),
+    "tcp.closed": _ended("closed", some=False),
+    "tcp.stalled": _ended("silent", some=True),
+    "tcp.syn_retransmit": _both(
+        healthy, _took(*SYN_RETRANSMIT_MS), lambda seen: _all(seen, lambda a: a["retransmits"] == 1)
+    ),
+    "tls.not_tls": _not_tls,
+    "tls.dropped": _dropped,
+    "tls.no_answer": _handshake_ended("silent", some=False),
+    "tls.stalled": _handshake_ended("silent", some=True),
+    "tls.expired": _verify(10),
+    "tls.not_yet_valid": _verify(9),
+    "tls.self_signed": _verify(18),
+    "tls.untrusted_root": _verify(19),
+    "tls.issuer_unknown": _verify(20),
+    "tls.name_mismatch": _verify(62, 64),
+    "tls.version_unsupported": _alert(70),
+    "tls.alert": _alert(80),
+    "tls.slow": _both(healthy, lambda seen: _all(seen, lambda a: a["tls"]["ms"] >= SLOW_HANDSHAKE_MS)),
+    "http.status": lambda seen: _status(404)(seen) or _status(500)(seen),
+    "http.bad_gateway": _status(502),
+    "http.unavailable": _status(503),
+    "http.gateway_timeout": _status(504),
+    "http.unexpected_body": _both(
+        _status(200), lambda seen: _all(seen, lambda a: "green" not in a["answer"]["text"])
+    ),
+    "http.truncated": _ended("closed", some=True),
+    "http.timeout": _ended("silent", some=False),
+    "http.malformed": _both(
+        _ended("closed", some=True), lambda seen: _all(seen, lambda a: a["answer"]["text"].startswith("-ERR"))
+    ),
+    "http.slow": _both(
+        healthy, lambda seen: _all(seen, lambda a: a["answer"]["first_ms"] >= SLOW_FIRST_BYTE_MS)
+    ),
+    "app.no_banner": _ended("silent", some=False),
+    "app.protocol_mismatch": lambda seen: _all(seen, lambda a: a["answer"]["text"].startswith("220 ")),
+}
+"""Code to the marks by which it is known."""
+
+WARNINGS: dict[str, Callable[[Observation], bool]] = {
+    "http.auth_required": _status(401),
+    "ip.address_partial": lambda seen: healthy(seen) and any(_refused(address) for address in _each(seen)),
+}
+"""Codes of findings that leave a target ok."""

@@ -1,0 +1,65 @@
+"""Grading sees every kind of difference, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fleetprobe.lab.grade import Grade, grade
+from fleetprobe.lab.scenario import Expectation, LabTarget
+
+TARGET = LabTarget(
+    case="reset#1", target="http://203.0.113.9/", fields={}, lookalike="closed",
+    expect=Expectation(
+        state="fail", code="tcp.reset", confidence="observed", findings=("ip.address_partial",)
+    ),
+)
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    good = {
+        "kind": "result", "result_id": "r1", "labels": {"case": "reset#1"}, "state": "fail",
+        "code": "tcp.reset", "confidence": "observed", "findings": [{"code": "ip.address_partial"}],
+        "duration_ms": 3.5,
+    }
+    return {**good, **changes}
+
+
+def test_the_expected_record_is_right() -> None:
+    (row,) = grade([{"kind": "run_start"}, record(), {"kind": "run_end"}], [TARGET])
+    assert (row.grade, row.why, row.scenario, row.duration_ms) == (Grade.RIGHT, "", "reset", 3.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"state": "ok"}, "state ok, not fail"),
+        ({"code": None}, "code none, not tcp.reset"),
+        ({"confidence": "inferred"}, "confidence inferred, not observed"),
+        ({"findings": []}, "finding ip.address_partial is missing"),
+    ],
+)
+def test_each_difference_is_named(changes: dict[str, Any], why: str) -> None:
+    (row,) = grade([record(**changes)], [TARGET])
+    assert (row.grade, row.why) == (Grade.WRONG, why)
+
+
+def test_a_target_without_a_record_is_missing() -> None:
+    (row,) = grade([record(labels={"case": "other#1"})], [TARGET])
+    assert (row.grade, row.found) == (Grade.MISSING, None)
+
+
+def test_an_amendment_replaces_columns_before_grading() -> None:
+    amend = {"kind": "amend", "result_id": "r1", "fields": {"confidence": "observed"}}
+    (row,) = grade([record(confidence="inferred"), amend], [TARGET])
+    assert row.grade is Grade.RIGHT
+
+
+def test_a_confidence_that_is_not_expected_is_not_looked_at() -> None:
+    relaxed = LabTarget(
+        case="reset#1", target="t", fields={}, lookalike="closed",
+        expect=Expectation(state="fail", code="tcp.reset"),
+    )
+    (row,) = grade([record(confidence="proven")], [relaxed])
+    assert row.grade is Grade.RIGHT

@@ -1,0 +1,181 @@
+"""Scenario files: what comes with the package is whole, and what is wrong is named with file and place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleetprobe.lab.fleet import all_targets, load_fleet, scan_groups
+from fleetprobe.lab.load import ScenarioError, load_scenario
+from fleetprobe.lab.preflight import OPTIONAL
+from fleetprobe.lab.scenario import Place, Scenario, Verb
+from fleetprobe.lab.topology import build_script, nft_rules
+from tests.lab.signatures import SIGNATURES, WARNINGS
+
+FLEET = load_fleet()
+BY_NAME = {scenario.name: scenario for scenario in FLEET}
+
+GOOD = """
+title = "A port that answers"
+teaches = "Nothing."
+[[server]]
+addresses = ["203.0.113.99"]
+port = 80
+steps = ["request", "say hello", "reset"]
+[[target]]
+target = "http://203.0.113.99/"
+expect = { state = "fail", code = "tcp.reset", confidence = "observed" }
+lookalike = "other"
+"""
+
+
+def write(directory: Path, text: str, name: str = "one") -> Path:
+    path = directory / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_fleet_is_as_large_as_promised() -> None:
+    assert len(FLEET) >= 25
+    assert len(all_targets(FLEET)) >= 40
+    families = {":" in target.target.partition("//")[2].rpartition(":")[0] for target in all_targets(FLEET)}
+    assert families == {True, False}
+
+
+def test_every_expected_code_has_a_mark_on_the_wire() -> None:
+    codes = {target.expect.code for target in all_targets(FLEET)} - {None}
+    findings = {code for target in all_targets(FLEET) for code in target.expect.findings}
+    assert codes == set(SIGNATURES)
+    assert findings == set(WARNINGS)
+
+
+@pytest.mark.parametrize("scenario", FLEET, ids=lambda scenario: scenario.name)
+def test_a_lookalike_is_told_apart_by_state_or_code(scenario: Scenario) -> None:
+    for target in scenario.targets:
+        other = BY_NAME[target.lookalike]
+        assert any(
+            (t.expect.state, t.expect.code) != (target.expect.state, target.expect.code)
+            for t in other.targets
+        ), f"{target.case} and {other.name} expect the same"
+
+
+def test_cases_are_unique_and_travel_as_a_label() -> None:
+    targets = all_targets(FLEET)
+    assert len({target.case for target in targets}) == len(targets)
+    assert all(target.inventory_fields()["labels"]["case"] == target.case for target in targets)
+
+
+def test_scenarios_with_wishes_are_scanned_apart() -> None:
+    groups = scan_groups(FLEET)
+    assert groups[0].name == "main"
+    assert sum(len(group.targets) for group in groups) == len(all_targets(FLEET))
+    assert {group.settings.vantage for group in groups} == {Place.CLIENT, Place.CLIENT_V4}
+    assert ("--resolver", "203.0.113.60") in {group.settings.args for group in groups}
+
+
+def test_programs_a_scenario_needs_are_known() -> None:
+    assert {need for scenario in FLEET for need in scenario.needs} <= set(OPTIONAL)
+
+
+def test_nothing_leaves_the_test_networks() -> None:
+    script = build_script(FLEET, Path("/state"))
+    assert "eth0" in script
+    assert not {"10.", "172.16", "192.168", "8.8.8.8"} & set(script.split())
+    for target in all_targets(FLEET):
+        host = target.target.partition("//")[2]
+        assert host.startswith(("203.0.113.", "198.51.100.", "198.18.", "[2001:db8:")) or ".lab.test" in host
+
+
+def test_rules_carry_the_name_of_their_scenario() -> None:
+    assert nft_rules(Place.ROUTER_FAR, FLEET).count('comment "syn-dropped-on-the-way"') == 2
+
+
+def test_a_script_is_read_verb_by_verb(tmp_path: Path) -> None:
+    (server,) = load_scenario(write(tmp_path, GOOD)).servers
+    assert [step.verb for step in server.steps] == [Verb.REQUEST, Verb.SAY, Verb.RESET]
+    assert server.steps[1].argument == "hello"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("port = 80", "port = 0", r"one\.toml \[server 1\]: `port` must lie between 1 and 65535"),
+        ("port = 80", "port = true", "`port` has the wrong type"),
+        ("port = 80", "", "`port` is missing"),
+        ("port = 80", "port = 80\nbacklog_full = true", "either `steps` or `backlog_full"),
+        ("203.0.113.99", "203.0.113.999", "is not an IP address"),
+        ('"reset"]', '"explode"]', "`steps` is 'explode'; it can be hear"),
+        ('"reset"]', '"reset now"]', "wrong argument for `reset`"),
+        ('"reset"]', '"wait"]', "wrong argument for `wait`"),
+        ('"reset"]', '"wait 61"]', "wrong argument for `wait`"),
+        ('"reset"]', '"fill 99999999"]', "wrong argument for `fill`"),
+        ('"reset"]', '"hex 1g"]', "wrong argument for `hex`"),
+        ('"reset"]', '"tls"]', "`certificate` must be given"),
+        ('code = "tcp.reset", ', "", "has a `code` exactly when its state is not ok"),
+        ('"tcp.reset"', '"RST"', "'RST' is not a code"),
+        ('state = "fail"', 'state = "bad"', "`state` is 'bad'"),
+        ('"observed"', '"sure"', "`confidence` is 'sure'"),
+        ('title = "A port that answers"', 'title = 7', "`title` has the wrong type"),
+        ('teaches = "Nothing."', 'teaches = "Nothing."\nwhy = "?"', "unknown key why"),
+        ("lookalike", 'colour = "red"\nlookalike', "unknown key colour"),
+        ("[[target]]", "[firewall.r9]\n[[target]]", "it can be cl, cl4, r1"),
+        ("[[target]]", '[run]\nvantage = "sv"\n[[target]]', "`vantage` must be one of cl, cl4"),
+        ("[[target]]", '[dns."WWW.lab.test"]\n[[target]]', "must be lower case and end in .lab.test"),
+        ("[[target]]", '[dns."a.lab.test"]\nrcode = "NO"\n[[target]]', "`rcode` is 'NO'"),
+        ("[[server]]", "[[server]", r"one\.toml: .*line"),
+    ],
+)
+def test_a_mistake_is_named_with_file_and_place(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ScenarioError, match=complaint) as caught:
+        load_scenario(write(tmp_path, GOOD.replace(old, new, 1)))
+    assert str(caught.value).startswith("one.toml")
+
+
+def test_a_file_name_must_be_words_joined_by_hyphens(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"Bad_Name\.toml: the file's name"):
+        load_scenario(write(tmp_path, GOOD, "Bad_Name"))
+
+
+def other(text: str) -> str:
+    return text.replace('"other"', '"one"')
+
+
+@pytest.mark.parametrize(
+    ("second", "complaint"),
+    [
+        (other(GOOD), "address 203.0.113.99 belongs to several scenarios: one, other"),
+        (other(GOOD).replace("203.0.113.99", "203.0.113.53"), "203.0.113.53 belongs to the lab itself"),
+        (GOOD.replace("203.0.113.99", "203.0.113.98"), "'other' is no other scenario's name"),
+        (
+            other(GOOD).replace("203.0.113.99", "203.0.113.98")
+            + '[firewall.r1]\nforward = ["ip daddr 203.0.113.99 drop"]', "hits one",
+        ),
+        (
+            other(GOOD).replace("203.0.113.99", "203.0.113.98")
+            + '[firewall.r1]\nforward = ["tcp dport 80 drop"]',
+            "names no address",
+        ),
+        (
+            other(GOOD).replace("203.0.113.99", "203.0.113.98")
+            + '[[server]]\naddresses = ["203.0.113.98"]\nport = 80\nsteps = ["close"]',
+            "two servers listen on 203.0.113.98 port 80",
+        ),
+    ],
+)
+def test_scenarios_that_would_disturb_each_other_are_refused(
+    tmp_path: Path, second: str, complaint: str
+) -> None:
+    write(tmp_path, GOOD, "one")
+    write(tmp_path, second, "other")
+    with pytest.raises(ScenarioError, match=complaint):
+        load_fleet(tmp_path)
+
+
+def test_a_fleet_can_be_narrowed_to_named_scenarios(tmp_path: Path) -> None:
+    assert [s.name for s in load_fleet(only=["port-closed-on-host"])] == ["port-closed-on-host"]
+    with pytest.raises(ScenarioError, match="no such scenario: nowhere"):
+        load_fleet(only=["nowhere"])
+    with pytest.raises(ScenarioError, match="holds no scenario"):
+        load_fleet(tmp_path)

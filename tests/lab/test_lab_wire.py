@@ -1,0 +1,100 @@
+"""Every fault of the lab is really there: seen by plain sockets, before any scanner judges it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from fleetprobe.lab.fleet import all_targets, load_fleet
+from fleetprobe.lab.lab import Lab
+from fleetprobe.lab.scenario import LabTarget, Place
+from fleetprobe.lab.topology import RESOLVER
+from tests.lab.conftest import require_program
+from tests.lab.signatures import NEIGHBOUR_FAILURE_MS, SIGNATURES, WARNINGS, Observation, healthy
+
+pytestmark = pytest.mark.lab
+
+WIRE = Path(__file__).with_name("wire.py")
+TARGETS = all_targets(load_fleet())
+
+
+def observe(lab: Lab) -> dict[str, Observation]:
+    """Look at every target of a lab, one process per group of settings."""
+    seen: dict[str, Observation] = {}
+    for group in lab.groups():
+        args = group.settings.args
+        resolver = args[args.index("--resolver") + 1] if "--resolver" in args else RESOLVER[0]
+        done = lab.run_in(
+            group.settings.vantage, [sys.executable, str(WIRE), str(lab.ca_file), resolver],
+            timeout_s=60, stdin="\n".join(lab.inventory_lines(group)),
+        )
+        assert done.returncode == 0, done.stderr
+        seen.update(json.loads(done.stdout))
+    return seen
+
+
+@pytest.fixture(scope="module")
+def observations(lab: Lab) -> dict[str, Observation]:
+    return observe(lab)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.case)
+def test_the_wire_shows_what_the_target_expects(
+    target: LabTarget, observations: dict[str, Observation]
+) -> None:
+    assert_shown(target, observations[target.case])
+
+
+def assert_shown(target: LabTarget, seen: Observation) -> None:
+    holds = SIGNATURES[target.expect.code] if target.expect.code else healthy
+    assert holds(seen), json.dumps(seen, indent=1)
+    assert all(WARNINGS[code](seen) for code in target.expect.findings), json.dumps(seen, indent=1)
+
+
+
+
+@pytest.mark.parametrize("scenario", ["absent-host-behind-router", "absent-host-on-own-link", "gateway-dead"])
+def test_an_unanswered_neighbour_is_reported_after_three_seconds(
+    scenario: str, observations: dict[str, Observation]
+) -> None:
+    for case in (f"{scenario}#1", f"{scenario}#2"):
+        (address,) = observations[case]["addresses"].values()
+        assert NEIGHBOUR_FAILURE_MS[0] <= address["ms"] <= NEIGHBOUR_FAILURE_MS[1]
+
+
+def test_a_healthy_connect_is_fast_in_both_families(observations: dict[str, Observation]) -> None:
+    addresses = observations["healthy-web-server#1"]["addresses"]
+    assert sorted(addresses) == ["2001:db8:3::11", "203.0.113.11"]
+    assert all(address["ms"] < 500 for address in addresses.values())
+
+
+def test_ping_is_dead_where_it_is_said_to_be_and_alive_elsewhere(lab: Lab) -> None:
+    require_program("ping")
+
+    def ping(address: str) -> int:
+        argv = ["ping", "-c", "1", "-W", "1", address]
+        return lab.run_in(Place.CLIENT, argv, drop_privileges=False, timeout_s=10).returncode
+
+    assert ping("203.0.113.13") == 1
+    assert ping("2001:db8:3::13") == 1
+    assert ping("203.0.113.11") == 0
+    assert ping("2001:db8:3::11") == 0
+
+
+def test_our_own_servers_stand_in_for_nginx_and_dnsmasq(labs: Path) -> None:
+    lab = Lab("plain", labs)
+    only = [scenario.name for scenario in load_fleet() if "nginx" in scenario.needs]
+    only += ["dns-name-does-not-exist", "dns-server-failure", "dns-alias-loop", "dns-one-name-never-answered"]
+    status = lab.up(only=only, ephemeral=True, daemons=False)
+    try:
+        assert (status.http_server, status.name_server) == ("python", "python")
+        seen = observe(lab)
+        targets = all_targets(lab.fleet())
+        assert len(targets) == len(seen) >= 15
+        for target in targets:
+            assert_shown(target, seen[target.case])
+    finally:
+        lab.down()

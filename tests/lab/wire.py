@@ -1,0 +1,235 @@
+"""What the wire shows for each target: plain sockets and no opinion. Runs inside the lab's client.
+
+Reads JSON lines of inventory fields from stdin and writes one JSON object, case to observation. It shares no
+code with fleetprobe, so that the scanner is graded against faults which something else has seen too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import select
+import socket
+import ssl
+import struct
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rdatatype
+
+RESOLVER = "203.0.113.53"
+DNS_TIMEOUT_S = 2.5
+CONNECT_TIMEOUT_S = 4.0
+TALK_TIMEOUT_S = 3.2
+IP_RECVERR, IPV6_RECVERR, MSG_ERRQUEUE = 11, 25, 0x2000
+EXTENDED_ERROR = struct.Struct("=IBBBBII")
+TOTAL_RETRANS_OFFSET = 8 + 23 * 4
+PORTS = {"http": 80, "https": 443, "tls": 443, "ssh": 22}
+
+
+def observe(fields: dict[str, Any], resolver: str, ca_file: str) -> dict[str, Any]:
+    url = urlsplit(fields["target"])
+    host, port = str(url.hostname), url.port or PORTS[url.scheme]
+    seen: dict[str, Any] = {"dns": None, "addresses": {}}
+    dialled = fields.get("connect_to", host)
+    try:
+        ipaddress.ip_address(dialled)
+        addresses = [dialled]
+    except ValueError:
+        seen["dns"] = resolve(dialled, resolver)
+        addresses = seen["dns"]["addresses"]
+    name = fields.get("sni", host)
+    for address in addresses:
+        seen["addresses"][address] = talk(url.scheme, address, port, name, url.path, ca_file)
+    return seen
+
+
+def resolve(name: str, resolver: str) -> dict[str, Any]:
+    start = time.monotonic()
+    found: dict[str, Any] = {"addresses": [], "aliases": [], "rcode": "silent"}
+    for kind in ("A", "AAAA"):
+        try:
+            reply = dns.query.udp(dns.message.make_query(name, kind), resolver, timeout=DNS_TIMEOUT_S)
+        except dns.exception.Timeout:
+            break
+        found["rcode"] = dns.rcode.to_text(reply.rcode())
+        for rrset in reply.answer:
+            key = "aliases" if rrset.rdtype == dns.rdatatype.CNAME else "addresses"
+            found[key] += [f"{rrset.name} {item}" if key == "aliases" else item.to_text() for item in rrset]
+    found["aliases"] = sorted(set(found["aliases"]))
+    found["ms"] = (time.monotonic() - start) * 1000
+    return found
+
+
+def talk(scheme: str, address: str, port: int, name: str, path: str, ca_file: str) -> dict[str, Any]:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        seen = connect(sock, address, port)
+        if seen["connect"] != "open":
+            return seen
+        sock.settimeout(TALK_TIMEOUT_S)
+        request = f"GET {path or '/'} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
+        start = time.monotonic()
+        if scheme == "http":
+            seen["answer"] = exchange(sock, request, start)
+        elif scheme in ("https", "tls"):
+            seen["tls"] = handshake(sock, name, ca_file, request if scheme == "https" else None)
+        elif scheme == "ssh":
+            seen["answer"] = exchange(sock, b"", start)
+        return seen
+
+
+def connect(sock: socket.socket, address: str, port: int) -> dict[str, Any]:
+    start = time.monotonic()
+    sock.setblocking(False)
+    code = sock.connect_ex((address, port))
+    at_once = code != 115
+    if not at_once:
+        poll = select.poll()
+        poll.register(sock, select.POLLOUT)
+        ready = poll.poll(CONNECT_TIMEOUT_S * 1000)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if ready else -1
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    return {
+        "connect": "open" if code == 0 else "silent" if code == -1 else os.strerror(code),
+        "at_once": at_once,
+        "ms": (time.monotonic() - start) * 1000,
+        "icmp": error_queue(sock, address),
+        "retransmits": struct.unpack_from("=I", info, TOTAL_RETRANS_OFFSET)[0],
+    }
+
+
+def error_queue(sock: socket.socket, target: str) -> dict[str, Any] | None:
+    try:
+        _, ancillary, _, _ = sock.recvmsg(512, 512, MSG_ERRQUEUE)
+    except OSError:
+        return None
+    data = ancillary[0][2]
+    _, _, kind, code, *_ = EXTENDED_ERROR.unpack_from(data)
+    raw = data[24:40] if ":" in target else data[20:24]
+    sender = str(ipaddress.ip_address(raw))
+    own = sender in ("198.18.1.10", "198.18.4.10", "2001:db8:1::10")
+    return {"type": kind, "code": code, "from": "self" if own else "target" if sender == target else sender}
+
+
+def exchange(sock: socket.socket | ssl.SSLSocket, request: bytes, start: float) -> dict[str, Any]:
+    data, first_ms, ending = b"", None, "silent"
+    try:
+        if request:
+            sock.sendall(request)
+        while True:
+            chunk = sock.recv(65536)
+            if not chunk:
+                ending = "closed"
+                break
+            if first_ms is None:
+                first_ms = (time.monotonic() - start) * 1000
+            data += chunk
+            if not request or complete(data):
+                ending = "whole"
+                break
+    except TimeoutError:
+        pass
+    except ConnectionResetError:
+        ending = "reset"
+    except ssl.SSLEOFError:
+        ending = "closed"
+    return {"text": data[:200].decode("latin-1"), "bytes": len(data), "first_ms": first_ms, "ending": ending}
+
+
+def complete(data: bytes) -> bool:
+    head, mark, body = data.partition(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    sizes = [line.split(b":")[1] for line in lines if line.startswith(b"content-length:")]
+    return bool(mark) and bool(sizes) and len(body) >= int(sizes[0])
+
+
+def handshake(sock: socket.socket, name: str, ca_file: str, request: bytes | None) -> dict[str, Any]:
+    """Handshake over memory, so that the bytes the server sent are known whatever becomes of them."""
+    context = ssl.create_default_context(cafile=ca_file)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=name)
+    start = time.monotonic()
+    heard = b""
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLCertVerificationError as error:
+            return {"ending": "verify", "verify_code": error.verify_code}
+        except ssl.SSLError:
+            return {"ending": "refused", "first": heard[:16].hex()}
+        try:
+            sock.sendall(outgoing.read())
+            if tls.version() and not incoming.pending and handshake_done(tls):
+                break
+            chunk = sock.recv(65536)
+        except TimeoutError:
+            return {"ending": "silent", "bytes": len(heard)}
+        except (ConnectionResetError, BrokenPipeError):
+            return {"ending": "reset", "bytes": len(heard)}
+        if not chunk:
+            return {"ending": "closed", "bytes": len(heard)}
+        heard += chunk
+        incoming.write(chunk)
+    seen: dict[str, Any] = {"ending": "done", "ms": (time.monotonic() - start) * 1000}
+    if request is not None:
+        seen["answer"] = exchange_over(tls, sock, incoming, outgoing, request)
+    return seen
+
+
+def handshake_done(tls: ssl.SSLObject) -> bool:
+    try:
+        tls.do_handshake()
+    except ssl.SSLError:
+        return False
+    return True
+
+
+def exchange_over(
+    tls: ssl.SSLObject, sock: socket.socket, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, request: bytes
+) -> dict[str, Any]:
+    class Stream:
+        def sendall(self, data: bytes) -> None:
+            tls.write(data)
+            sock.sendall(outgoing.read())
+
+        def recv(self, size: int) -> bytes:
+            while True:
+                try:
+                    return tls.read(size)
+                except ssl.SSLWantReadError:
+                    chunk = sock.recv(size)
+                    if not chunk:
+                        return b""
+                    incoming.write(chunk)
+                except ssl.SSLZeroReturnError:
+                    return b""
+
+    return exchange(Stream(), request, time.monotonic())  # type: ignore[arg-type]  # it has the two methods used
+
+
+def main() -> None:
+    ca_file, resolver = sys.argv[1], sys.argv[2]
+    targets = [json.loads(line) for line in sys.stdin]
+    with ThreadPoolExecutor(len(targets)) as pool:
+        seen = list(pool.map(lambda fields: observe(fields, resolver, ca_file), targets))
+    json.dump({t["labels"]["case"]: s for t, s in zip(targets, seen, strict=True)}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

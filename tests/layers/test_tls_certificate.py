@@ -1,0 +1,232 @@
+"""Reading certificates of strangers, and comparing their names with the one that was asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+import pytest
+import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleetprobe.layers.tls import certificate
+from fleetprobe.layers.tls.certificate import Certificate, Malformed, read
+from fleetprobe.layers.tls.chain import walk, weak_key
+from fleetprobe.layers.tls.names import Mismatch, canonical, covers, mismatch
+
+FROM = datetime(2026, 1, 1, tzinfo=UTC)
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+
+def made(
+    key: Key | None = None,
+    *,
+    common_name: str = "shop.test",
+    issuer: str = "Lab CA",
+    names: tuple[x509.GeneralName, ...] = (),
+    broken: tuple[x509.ObjectIdentifier, ...] = (),
+) -> bytes:
+    """The DER of a certificate; `broken` names extensions whose value is no DER at all."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(FROM)
+        .not_valid_after(FROM + timedelta(days=90))
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    for oid in broken:
+        builder = builder.add_extension(x509.UnrecognizedExtension(oid, b"\xff\xff"), critical=False)
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(key, digest).public_bytes(Encoding.DER)
+
+
+def good(der: bytes) -> Certificate:
+    one = read(der)
+    assert isinstance(one, Certificate)
+    return one
+
+
+DNS = x509.DNSName
+ONE, OTHER = x509.ObjectIdentifier("1.3.6.1.4.1.1"), x509.ObjectIdentifier("1.3.6.1.4.1.2")
+TWICE = made(broken=(ONE, OTHER)).replace(b"\x2b\x06\x01\x04\x01\x02", b"\x2b\x06\x01\x04\x01\x01")
+SAMPLE = made(names=(DNS("shop.test"), x509.IPAddress(ip_address("2001:db8::1"))))
+
+
+def test_the_fields_are_those_of_the_certificate() -> None:
+    one = good(SAMPLE)
+    assert one.record() == {
+        "sha256": one.sha256,
+        "subject": "CN=shop.test",
+        "issuer": "CN=Lab CA",
+        "not_before": "2026-01-01T00:00:00Z",
+        "not_after": "2026-04-01T00:00:00Z",
+        "san": ["shop.test", "2001:db8::1"],
+        "san_count": 2,
+        "key_type": "EC",
+        "key_bits": 256,
+        "signature_hash": "sha256",
+        "is_ca": False,
+        "self_signed": False,
+    }
+    assert len(one.sha256) == 64
+    assert one.sha256.upper() == one.sha256
+
+
+def test_key_types_are_named_and_short_ones_weak() -> None:
+    short = good(made(rsa.generate_private_key(65537, 1024)))
+    modern = good(made(ed25519.Ed25519PrivateKey.generate()))
+    small = good(made(ec.generate_private_key(ec.SECP192R1())))
+    assert (short.key_type, short.key_bits, weak_key(short)) == ("RSA", 1024, "RSA key of 1024 bits")
+    assert (modern.key_type, modern.key_bits, modern.signature_hash, weak_key(modern)) == (
+        "Ed25519", None, None, None,
+    )  # fmt: skip
+    assert weak_key(small) == "EC key of 192 bits"
+
+
+def test_self_signed_needs_the_signature_and_not_only_the_name() -> None:
+    assert good(made(issuer="shop.test")).self_signed
+    first, second = (trustme.CA(organization_name="Same", organization_unit_name="Same") for _ in range(2))
+    root = x509.load_pem_x509_certificate(first.cert_pem.bytes())
+    assert good(root.public_bytes(Encoding.DER)).self_signed
+    assert good(root.public_bytes(Encoding.DER)).is_ca
+    key = ec.generate_private_key(ec.SECP256R1())
+    alien = (
+        x509.CertificateBuilder()
+        .subject_name(root.subject)
+        .issuer_name(root.subject)
+        .public_key(key.public_key())
+        .serial_number(2)
+        .not_valid_before(FROM)
+        .not_valid_after(FROM + timedelta(days=1))
+        .sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    )
+    assert not good(alien.public_bytes(Encoding.DER)).self_signed
+    assert second.cert_pem.bytes() != first.cert_pem.bytes()
+
+
+@pytest.mark.parametrize(
+    ("der", "field"),
+    [
+        (b"", "certificate"),
+        (SAMPLE[:-40], "certificate"),
+        (made(broken=(x509.SubjectAlternativeName.oid,)), "extensions"),
+        (made(broken=(x509.BasicConstraints.oid,)), "extensions"),
+        (TWICE, "extensions"),
+    ],
+    ids=[
+        "nothing",
+        "cut",
+        "alternative names that are no DER",
+        "constraints that are no DER",
+        "one extension twice",
+    ],
+)
+def test_what_cannot_be_read_is_a_value_that_names_the_field(der: bytes, field: str) -> None:
+    one = read(der)
+    assert isinstance(one, Malformed)
+    assert one.field == field
+    assert one.record()["malformed"] == field
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(SAMPLE) - 1), st.integers(0, 255), st.booleans())
+def test_no_mutation_of_a_certificate_raises(position: int, value: int, cut: bool) -> None:
+    mutant = bytearray(SAMPLE)
+    mutant[position] = value
+    one = read(bytes(mutant[: position + 1] if cut else mutant))
+    assert one.record(4)["sha256"] == one.sha256
+
+
+def test_small_certificates_are_remembered_and_large_ones_are_not() -> None:
+    large = made(names=tuple(DNS(f"host-{number}.test") for number in range(1000)))
+    assert read(SAMPLE) is read(SAMPLE)
+    assert read(large) is not read(large)
+    assert certificate._remembered.cache_info().maxsize == 1024
+
+
+def named(*names: str, common_name: str = "cn.test", addresses: tuple[str, ...] = ()) -> Certificate:
+    general = (*(DNS(name) for name in names), *(x509.IPAddress(ip_address(one)) for one in addresses))
+    return good(made(common_name=common_name, names=general))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("shop.test", "shop.test"),
+        ("SHOP.Test.", "shop.test"),
+        ("*.shop.test", "a.shop.test"),
+        ("*.shop.test", "xn--bcher-kva.shop.test"),
+        ("my_host.shop.test", "my_host.shop.test"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_names_that_cover(pattern: str, name: str) -> None:
+    assert covers(pattern, canonical(name))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("*.shop.test", "shop.test"),
+        ("*.shop.test", "a.b.shop.test"),
+        ("*.shop.test", ".shop.test"),
+        ("*.test", "shop.test"),
+        ("*", "localhost"),
+        ("*.", "localhost"),
+        ("w*.shop.test", "www.shop.test"),
+        ("www.*.test", "www.shop.test"),
+        ("*.*.test", "a.shop.test"),
+        ("", "shop.test"),
+        ("shop.test", "shop.test.evil"),
+    ],
+)
+def test_names_that_do_not_cover(pattern: str, name: str) -> None:
+    assert not covers(pattern, canonical(name))
+
+
+@pytest.mark.parametrize(
+    ("one", "asked", "expected"),
+    [
+        (named("shop.test"), "SHOP.test.", None),
+        (named(addresses=("192.0.2.1",)), "192.0.2.1", None),
+        (named(addresses=("2001:db8::1",)), "2001:DB8:0::1", None),
+        (named(addresses=("fe80::1",)), "fe80::1%eth0", None),
+        (named("a.test", "b.test"), "c.test", Mismatch("not_in_san", ("a.test", "b.test"))),
+        (named("*.c.test", "b.test"), "c.test", Mismatch("wildcard_does_not_cover_apex", ("*.c.test",))),
+        (named("*.c.test"), "x.y.c.test", Mismatch("wildcard_covers_one_label", ("*.c.test",))),
+        (named("*.test"), "c.test", Mismatch("wildcard_too_wide", ("*.test",))),
+        (named("w*.c.test"), "www.c.test", Mismatch("partial_wildcard", ("w*.c.test",))),
+        (named("192.0.2.1"), "192.0.2.1", Mismatch("ip_in_dns_san", ("192.0.2.1",))),
+        (
+            named("c.test", addresses=("192.0.2.2",)),
+            "192.0.2.1",
+            Mismatch("ip_not_in_san", ("c.test", "192.0.2.2")),
+        ),
+        (named(common_name="c.test"), "c.test", Mismatch("cn_only", ("c.test",))),
+        (named(common_name="*.c.test"), "a.c.test", Mismatch("cn_only", ("*.c.test",))),
+        (named(common_name="d.test"), "c.test", Mismatch("no_san", ())),
+    ],
+)
+def test_a_mismatch_says_how_near_it_came(one: Certificate, asked: str, expected: Mismatch | None) -> None:
+    assert mismatch(one, asked) == expected
+
+
+def test_the_walk_follows_issuers_from_the_leaf_whatever_the_order_and_ends() -> None:
+    leaf, low, high = (
+        good(made(common_name=own, issuer=by)) for own, by in [("l", "low"), ("low", "high"), ("high", "low")]
+    )
+    stranger = good(made(common_name="x", issuer="y"))
+    assert walk((leaf, stranger, high, Malformed(sha256="", field=""), low, low)) == (leaf, low, high)
+    assert walk((Malformed(sha256="", field=""), low)) == ()
+    assert walk(()) == ()

@@ -1,0 +1,228 @@
+"""A routed world for the witnesses: cl - r1 - r2 - sv in namespaces, one address for each fault.
+
+Run under `unshare`, as tests/net/test_witness_world.py does. Reads pickled orders from stdin and writes pickled answers to
+stdout: ("sh", place, script) or ("ask", loop, {name: (verb, arguments)}).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import uvloop
+
+PLACES = ("cl", "r1", "r2", "sv")
+LINKS = (
+    ("cl", "eth0", "198.18.1.10/24", "2001:db8:1::10/64", "r1", "c0", "198.18.1.1/24", "2001:db8:1::1/64"),
+    ("r1", "m0", "198.18.12.1/24", "2001:db8:12::1/64", "r2", "m0", "198.18.12.2/24", "2001:db8:12::2/64"),
+    ("r2", "s0", "203.0.113.1/24", "2001:db8:3::1/64", "sv", "eth0", "203.0.113.10/24", "2001:db8:3::10/64"),
+)
+SERVED = (*range(11, 14), *range(20, 26), *range(30, 34), *range(40, 44), 50)
+"""Last parts of the further addresses of sv, in decimal for IPv4 and IPv6 alike."""
+ROUTES = {
+    "cl": (
+        "default via 198.18.1.1", "default via 2001:db8:1::1",
+        "blackhole 198.18.210.0/24", "prohibit 198.18.211.0/24", "unreachable 198.18.212.0/24",
+        "blackhole 2001:db8:210::/64", "prohibit 2001:db8:211::/64", "unreachable 2001:db8:212::/64",
+    ),
+    "r1": (
+        "203.0.113.0/24 via 198.18.12.2", "2001:db8:3::/64 via 2001:db8:12::2",
+        "198.51.100.0/24 via 198.18.12.2", "2001:db8:51::/64 via 2001:db8:12::2",
+        "blackhole 198.18.200.0/24", "prohibit 198.18.201.0/24", "unreachable 198.18.202.0/24",
+        "blackhole 2001:db8:200::/64", "prohibit 2001:db8:201::/64", "unreachable 2001:db8:202::/64",
+    ),
+    "r2": (
+        "198.18.1.0/24 via 198.18.12.1", "2001:db8:1::/64 via 2001:db8:12::1",
+        "198.51.100.0/24 via 198.18.12.1", "2001:db8:51::/64 via 2001:db8:12::1",
+    ),
+    "sv": ("default via 203.0.113.1", "default via 2001:db8:3::1"),
+}
+# {4} and {6} stand for "ip daddr 203.0.113." and "ip6 daddr 2001:db8:3::", {ttl} for the TTL's own name.
+RULES = {
+    "cl": {"output": (
+        "{to}30 drop", "{to}31 meta l4proto tcp drop",
+        "{to}32 meta l4proto tcp reject with tcp reset", "{to}33 reject with icmpx admin-prohibited",
+    )},
+    "r1": {
+        "prerouting": (
+            "{to}43 meta l4proto udp {ttl} 3 drop",
+            "{to}50 {ttl} 2-12 {ttl} set 1", "{to}50 {ttl} 13 {ttl} set 2", "{to}50 {ttl} 14 {ttl} set 3",
+            "{to}50 {ttl} 15 {ttl} set 4", "{to}50 {ttl} 16 {ttl} set 5",
+        ),
+        "forward": (
+            "{to}20 tcp dport 443 reject with tcp reset", "{to}41 tcp dport 443 reject with tcp reset",
+            "{to}22 tcp dport 443 reject with icmpx admin-prohibited",
+            "{to}24 meta l4proto udp reject with icmpx port-unreachable",
+        ),
+    },
+    "r2": {"forward": ("{to}11 tcp dport 443 drop", "{to}13 drop", "{to}25 meta l4proto {icmp} drop")},
+    "sv": {"input": (
+        "{to}21 tcp dport 443 reject with icmpx port-unreachable",
+        "{to}40 meta l4proto udp drop", "{to}41 meta l4proto udp drop",
+    )},
+}
+SYSCTL = (
+    ("ipv6/conf/all/accept_dad", "0"), ("ipv6/conf/default/accept_dad", "0"),
+    ("ipv6/conf/all/accept_ra", "0"), ("ipv6/conf/default/accept_ra", "0"),
+    ("ipv4/icmp_ratelimit", "0"), ("ipv6/icmp/ratelimit", "0"), ("ipv4/icmp_ratemask", "0"),
+    ("ipv4/conf/all/rp_filter", "0"), ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/ping_group_range", "0 0"),
+)
+ROUTING = (
+    ("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1"),
+    ("ipv4/conf/all/send_redirects", "0"), ("ipv4/conf/default/send_redirects", "0"),
+)
+STATE = Path(tempfile.gettempdir()) / "witness-world"
+LIFETIME_S = 600
+
+
+def nft(place: str) -> str:
+    four = {"to": "ip daddr 203.0.113.", "ttl": "ip ttl", "icmp": "icmp"}
+    six = {"to": "ip6 daddr 2001:db8:3::", "ttl": "ip6 hoplimit", "icmp": "ipv6-icmp"}
+    lines = ["table inet world {"]
+    for hook, rules in RULES.get(place, {}).items():
+        lines += [f"chain {hook} {{", f"type filter hook {hook} priority filter; policy accept;"]
+        lines += [rule.format(**words) for rule in rules for words in (four, six)]
+        lines.append("}")
+    return "\n".join([*lines, "}"])
+
+
+def inside(place: str, script: str) -> None:
+    subprocess.run(["nsenter", f"--net={STATE / place}", "sh", "-e", "-s"], input=script, text=True, check=True)
+
+
+def build() -> None:
+    for place in PLACES:
+        script = f": > {STATE / place}; unshare --net mount --bind /proc/self/ns/net {STATE / place}"
+        subprocess.run(["sh", "-c", script], check=True)
+        settings = SYSCTL + (ROUTING if place in ("r1", "r2") else ())
+        inside(place, "\n".join(f"echo {value} > /proc/sys/net/{key}" for key, value in settings))
+    for one, device, _, _, other, peer, _, _ in LINKS:
+        script = f"ip link add {device} netns {STATE / one} type veth peer name {peer} netns {STATE / other}"
+        subprocess.run(script.split(), check=True)
+    devices = [(one, device, four, six) for one, device, four, six, *_ in LINKS]
+    devices += [(other, peer, four, six) for *_, other, peer, four, six in LINKS]
+    for place, device, _, _ in devices:
+        inside(place, f"ip link set lo up; ip link set {device} up")
+    for place, device, four, six in devices:
+        inside(place, f"ip address add {four} dev {device}; ip address add {six} dev {device} nodad")
+    served = [f"ip address add 203.0.113.{n}/32 dev eth0; ip address add 2001:db8:3::{n}/128 dev eth0 nodad"
+              for n in SERVED]
+    inside("sv", "\n".join(served))
+    for place, routes in ROUTES.items():
+        inside(place, "\n".join(f"ip {'-6' if '::' in route else '-4'} route add {route}" for route in routes))
+        inside(place, f"nft -f - <<'RULES'\n{nft(place)}\nRULES")
+
+
+def serve() -> None:
+    """Listen on port 80 of every address; accept nothing, as the kernel completes handshakes by itself."""
+    listeners = []
+    for family, anywhere in ((socket.AF_INET, ""), (socket.AF_INET6, "::")):
+        sock = socket.socket(family)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((anywhere, 80))
+        sock.listen(1024)
+        listeners.append(sock)
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
+async def answer(questions: Mapping[str, tuple[str, tuple[Any, ...], dict[str, Any]]]) -> dict[str, Any]:
+    from fleetprobe.net.live import knock, links, ping, reactor, rst_origin, udp, walk
+
+    reacting = reactor.Reactor(asyncio.get_running_loop())
+    table = links.open_links()
+    assert table is not None
+    verbs: dict[str, Any] = {
+        "knock": knock.knock, "walk": walk.walk, "ping": ping.ping, "poke": udp.poke,
+        "rst_origin": rst_origin.rst_origin,
+    }
+    kernel: dict[str, Any] = {
+        "links": table.links, "neighbour": table.neighbour, "packets_out": links.packets_out,
+    }
+
+    async def one(verb: str, words: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, float]:
+        started = time.monotonic()
+        if verb in kernel:
+            return kernel[verb](*words), time.monotonic() - started
+        *place, within_s = words
+        answered = await verbs[verb](reacting, *place, reacting.now() + within_s, **named)
+        return answered, time.monotonic() - started
+
+    try:
+        found = await asyncio.gather(*(one(*question) for question in questions.values()))
+        open_files = len(os.listdir("/proc/self/fd"))
+        return dict(zip(questions, found, strict=True)) | {"open files": (open_files, 0.0)}
+    finally:
+        reacting.close()
+        table.close()
+
+
+def agent(loop: str) -> None:
+    """Ask from inside cl, without privileges."""
+    while True:
+        try:
+            questions = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        runner = uvloop.run if loop == "uvloop" else asyncio.run
+        pickle.dump(runner(answer(questions)), sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def start(place: str, *argv: str, plain: bool = True) -> subprocess.Popen[bytes]:
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"] if plain else []
+    command = ["nsenter", f"--net={STATE / place}", *drop, sys.executable, __file__, *argv]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def obey(orders: BinaryIO, answers: BinaryIO, agents: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    while True:
+        try:
+            order = pickle.load(orders)
+        except EOFError:
+            return
+        if order[0] == "sh":
+            inside(order[1], order[2])
+            told: Any = None
+        else:
+            pipes = agents[order[1]]
+            assert pipes.stdin is not None and pipes.stdout is not None
+            pickle.dump(order[2], pipes.stdin)
+            pipes.stdin.flush()
+            told = pickle.load(pipes.stdout)
+        pickle.dump(told, answers)
+        answers.flush()
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["serve"]:
+        serve()
+    elif sys.argv[1:2] == ["agent"]:
+        agent(sys.argv[2])
+    else:
+        signal.alarm(LIFETIME_S)
+        STATE.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "world", str(STATE)], check=True)
+        build()
+        server = start("sv", "serve", plain=False)
+        assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+        agents = {loop: start("cl", "agent", loop) for loop in ("asyncio", "uvloop")}
+        pickle.dump("ready", sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        obey(sys.stdin.buffer, sys.stdout.buffer, agents)
+
+
+if __name__ == "__main__":
+    main()
