@@ -39,7 +39,7 @@ demo: .venv/.run
 	$(PY) -m fleetprobe lab scan --verdicts --name demo-$$$$ -o results/demo-$$stamp.jsonl || code=$$?; \
 	if [ $$code = 2 ]; then \
 		echo "no laboratory on this machine; scanning a fleet on the loopback interface instead" >&2; \
-		code=0; $(PY) -m fleetprobe lab scan --loopback -o results/demo-$$stamp-loopback.jsonl || code=$$?; \
+		code=0; $(PY) -m fleetprobe lab scan --loopback --verdicts -o results/demo-$$stamp-loopback.jsonl || code=$$?; \
 	fi; \
 	exit $$code
 

@@ -36,7 +36,8 @@ def main(report: Sequence[str]) -> int:
     """Run all; write the count to the file named, if one is. Returns the exit code."""
     started = time.monotonic()
     everything = list(mutants(SUBJECT.read_text(encoding="utf-8")))
-    if not _survivors([Mutant("none", SUBJECT.read_text(encoding="utf-8"))], FEW):
+    itself = Mutant("none", SUBJECT.read_text(encoding="utf-8"))
+    if not _survivors([itself], FEW) or not _survivors([itself], MANY):
         print("the decision as it stands fails its own properties; mend that first")
         return 1
     suspects = _survivors(everything, FEW)

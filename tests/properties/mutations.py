@@ -44,21 +44,18 @@ def mutants(source: str) -> Iterator[Mutant]:
     """All wrong versions of a module's source, in the order of its lines, each name once."""
     tree = ast.parse(source)
     names: dict[str, int] = {}
-    ignored = set(_annotations(tree))
-    for place, node in enumerate(ast.walk(tree)):
-        if node in ignored:
-            continue
-        for choice in range(len(_changes(node))):
-            wrong = copy.deepcopy(tree)
-            parents = {child: parent for parent in ast.walk(wrong) for child in ast.iter_child_nodes(parent)}
-            target = list(ast.walk(wrong))[place]
-            changed = _changes(target)[choice]
-            _put(parents[target], target, changed)
+    ignored, homes = set(_annotations(tree)), _homes(tree)
+    parents = {child: parent for parent in ast.walk(tree) for child in ast.iter_child_nodes(parent)}
+    for node in list(ast.walk(tree)):
+        for changed in () if node in ignored else _changes(node):
             before, after = _shown(node), "nothing" if changed is None else _shown(changed)
-            name = f"{_home(tree, node)}: {before} => {after}"
+            name = f"{homes.get(node, 'module')}: {before} => {after}"
             names[name] = names.get(name, 0) + 1
             suffix = f" (no. {names[name]})" if names[name] > 1 else ""
-            yield Mutant(name + suffix, ast.unparse(ast.fix_missing_locations(wrong)))
+            new = ast.Pass() if changed is None else changed
+            _exchange(parents[node], node, new)
+            yield Mutant(name + suffix, ast.unparse(tree))
+            _exchange(parents[node], new, node)
 
 
 def _annotations(tree: ast.Module) -> Iterator[ast.AST]:
@@ -134,13 +131,12 @@ def _with(node: ast.AST, **fields: object) -> ast.AST:
     return changed
 
 
-def _put(parent: ast.AST, old: ast.AST, new: ast.AST | None) -> None:
+def _exchange(parent: ast.AST, old: ast.AST, new: ast.AST) -> None:
     for name, value in ast.iter_fields(parent):
         if value is old:
             setattr(parent, name, new)
-        elif isinstance(value, list) and any(item is old for item in value):
-            at = next(index for index, item in enumerate(value) if item is old)
-            value[at] = ast.Pass() if new is None else new
+        elif isinstance(value, list):
+            value[:] = [new if item is old else item for item in value]
 
 
 def _shown(node: ast.AST) -> str:
@@ -150,9 +146,7 @@ def _shown(node: ast.AST) -> str:
     return " ".join(ast.unparse(node).split())
 
 
-def _home(tree: ast.Module, node: ast.AST) -> str:
-    """The function or class that a node stands in."""
-    for top in tree.body:
-        if any(inner is node for inner in ast.walk(top)) and isinstance(top, ast.FunctionDef | ast.ClassDef):
-            return top.name
-    return "module"
+def _homes(tree: ast.Module) -> dict[ast.AST, str]:
+    """The function or class that each node stands in."""
+    named = (top for top in tree.body if isinstance(top, ast.FunctionDef | ast.ClassDef))
+    return {node: top.name for top in named for node in ast.walk(top)}
