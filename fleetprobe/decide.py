@@ -8,7 +8,8 @@ Everything that decides between findings stands in this file and nowhere else. I
 3. Our own limits are never the target's fault: they decide only when nothing loud was heard from outside.
 4. A silent break is forgiven when the rung where it was heard is known to work; otherwise it needs a second silence,
    asked for by a witness. Without one the target is unknown, not failed.
-5. All is well only when every rung works. Too little evidence is unknown, never ok.
+5. A finding that explains another takes its place.
+6. All is well only when every rung works. Too little evidence is unknown, never ok.
 
 Findings may come in any order and more than once from each layer; the result does not depend on it.
 """
@@ -51,7 +52,7 @@ def decide(
     `ladder` names the layers bottom first; `asked` holds every ask already answered.
     """
     height = {name: position for position, name in enumerate(ladder)}
-    findings = sorted(seen, key=lambda finding: _order(finding, height))
+    findings = _unexplained(sorted(seen, key=lambda finding: _order(finding, height)))
     works = _works(ladder, findings)
     cause = _cause(findings, works, height)
     if cause is None:
@@ -87,6 +88,18 @@ def _order(finding: Finding, height: dict[str, int]) -> tuple[int, int, int, str
         finding.code or "",
         finding.summary,
     )
+
+
+def _unexplained(findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Rule 5: without the findings that others explain; two that explain each other both stay."""
+    explained = {
+        code: finding for finding in findings for code in finding.supersedes if code != finding.code
+    }
+    return [
+        finding
+        for finding in findings
+        if finding.code not in explained or explained[finding.code].code in finding.supersedes
+    ]
 
 
 def _works(ladder: Sequence[str], findings: Sequence[Finding]) -> frozenset[str]:

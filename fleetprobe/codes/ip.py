@@ -105,7 +105,7 @@ IP_CODES: Final = (
         proves=("link",),
     ),
     Code(
-        name="ip.path_dies", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=False,
+        name="ip.path_dies", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=True,
         meaning="Routers answer up to the hop the facts name; behind it nothing answers at all.",
         boxes=(Box.ROUTER, Box.FIREWALL, Box.TUNNEL, Box.HOST),
         evidence="A walk by hop limit with a last answering hop short of the target, "
@@ -121,7 +121,7 @@ IP_CODES: Final = (
         proves=("link",),
     ),
     Code(
-        name="ip.host_silent", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=False,
+        name="ip.host_silent", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=True,
         meaning="The host gave no answer of any kind on any port or to a ping. "
         "It is down, or all is dropped.",
         boxes=(Box.HOST, Box.FIREWALL, Box.ROUTER),

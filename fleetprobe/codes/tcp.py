@@ -62,7 +62,7 @@ TCP_CODES: Final = (
         confirm=(CONNECT, PATH, PING, CAPTURE),
     ),
     Code(
-        name="tcp.filtered", severity=Severity.FAIL, state=State.FAIL, osi="L4", emitted=False,
+        name="tcp.filtered", severity=Severity.FAIL, state=State.FAIL, osi="L4", emitted=True,
         meaning="The host is alive, and only this port is silent: "
         "a rule drops it, or its accept queue is full.",
         boxes=(Box.FIREWALL, Box.HOST, Box.SERVER),

@@ -225,6 +225,7 @@ class _Branch:
             if witness.probe is None or witness.judge is None:
                 await self._examiner._ascend(limbs, ground, climb)
             else:
+                climb.aside = True
                 stand_in = replace(layer, probe=witness.probe, judge=witness.judge)
                 await self._examiner._ascend((stand_in,), ground, climb)
         finally:

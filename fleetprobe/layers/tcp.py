@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetprobe.layer import Ground, Layer, Witness, found, passed
-from fleetprobe.model.attempt import Attempt
+from fleetprobe.layers import origin, silence
+from fleetprobe.layers.sockets import attempt_of, outcome, where
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
 from fleetprobe.net.interface import Dial, Event, Fault, Icmp, Net, Route
@@ -34,9 +35,31 @@ class TcpFacts:
     route: Route | None
 
     @property
+    def started_s(self) -> float:
+        """When the first SYN left; a twin that answers does not make the wait before it undone."""
+        twin = self.dial.twin
+        return self.dial.started_s if twin is None else min(self.dial.started_s, twin.started_s)
+
+    @property
     def duration_ms(self) -> float:
-        """From SYN to the deciding event, in milliseconds."""
-        return (self.dial.ended_s - self.dial.started_s) * 1000.0
+        """From the first SYN to the deciding event, in milliseconds."""
+        return (self.dial.ended_s - self.started_s) * 1000.0
+
+    @property
+    def syn_retransmits(self) -> int | None:
+        """SYNs beyond the first, those of both attempts together."""
+        one, twin = self.dial.syn_retransmits, self.dial.twin
+        if one is None or twin is None:
+            return one
+        return one + 1 + (twin.syn_retransmits or 0)
+
+    @property
+    def silences(self) -> int:
+        """How many attempts heard nothing to their end."""
+        return sum(
+            dial is not None and dial.fault is not None and dial.fault.event is Event.SILENT and not dial.fault.detail
+            for dial in (self.dial, self.dial.twin)
+        )
 
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
@@ -54,8 +77,10 @@ class TcpFacts:
             "icmp_from": icmp.sender if icmp else None,
             "duration_ms": round(self.duration_ms, 3),
             "rtt_ms": dial.rtt_ms,
-            "syn_retransmits": dial.syn_retransmits,
+            "syn_retransmits": self.syn_retransmits,
             "mss_bytes": dial.mss_bytes,
+            "twin_local_port": dial.twin.local_port if dial.twin else None,
+            "twin_event": outcome(dial.twin.fault) if dial.twin else None,
         }
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -71,7 +96,7 @@ class TcpFacts:
             "network_type": f"ipv{dial.address.family}",
             "network_transport": "tcp",
             "tcp_rtt_ms": dial.rtt_ms,
-            "tcp_syn_retransmits": dial.syn_retransmits,
+            "tcp_syn_retransmits": self.syn_retransmits,
             "tcp_mss_bytes": dial.mss_bytes,
             "icmp_type": icmp.type if icmp else None,
             "icmp_code": icmp.code if icmp else None,
@@ -84,9 +109,13 @@ async def probe(ground: Ground, net: Net) -> TcpFacts:
     """Dial the address of this climb and leave the open stream on the ground."""
     assert ground.address is not None
     connect_s = ground.target.timeout_s or ground.policy.connect_s
-    dial, stream = await net.dial(ground.address, ground.target.port, ground.until(connect_s, net.now()))
-    ground.stream = stream
-    ground.attempts.append(_attempt(dial))
+    policy, port = ground.policy, ground.target.port
+    again_s = policy.again_s if policy.witnesses else None
+    until_s = ground.until(connect_s, net.now())
+    dial, ground.stream = await net.dial(ground.address, port, until_s, again_s=again_s)
+    ground.attempts.append(attempt_of(dial, "climb"))
+    if dial.twin is not None:
+        ground.attempts.append(attempt_of(dial.twin, "again"))
     below = ground.facts.get("ip")
     return TcpFacts(dial, below.route if below is not None else None)
 
@@ -112,8 +141,8 @@ def judge(facts: TcpFacts, policy: Policy) -> Sequence[Finding]:
 
 def _slow(facts: TcpFacts, policy: Policy) -> Sequence[Finding]:
     dial = facts.dial
-    if dial.syn_retransmits:
-        times = "once" if dial.syn_retransmits == 1 else f"{dial.syn_retransmits} times"
+    if facts.syn_retransmits:
+        times = "once" if facts.syn_retransmits == 1 else f"{facts.syn_retransmits} times"
         summary = f"{_where(facts)} connected after {facts.duration_ms:.0f} ms: the SYN had to be sent again {times}"
         return (found("tcp.syn_retransmit", summary, facts.record()),)
     if dial.rtt_ms is not None and dial.rtt_ms > policy.slow.tcp_rtt_ms:
@@ -127,9 +156,11 @@ def _silent(facts: TcpFacts) -> Finding:
         late = f"{facts.dial.lag_ms:.0f} of {waited:.0f} ms"
         summary = f"our own event loop was late by {late}: {_where(facts)} not judged"
         return found("local.overload", summary, facts.record())
-    sent = (facts.dial.syn_retransmits or 0) + 1
+    sent = (facts.syn_retransmits or 0) + 1
     summary = f"{_where(facts)} answered none of {sent} SYN in {waited / 1000:.1f} s: no reply, no ICMP"
-    return found("tcp.timeout", summary, facts.record(), confidence=Confidence.INFERRED, silences=1)
+    return found(
+        "tcp.timeout", summary, facts.record(), confidence=Confidence.INFERRED, silences=max(facts.silences, 1)
+    )
 
 
 def _icmp(facts: TcpFacts, icmp: Icmp) -> Finding:
@@ -164,27 +195,7 @@ def _local(facts: TcpFacts, fault: Fault) -> Finding:
 
 
 def _where(facts: TcpFacts) -> str:
-    address, port = facts.dial.address.text, facts.dial.port
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _attempt(dial: Dial) -> Attempt:
-    return Attempt(
-        purpose="climb",
-        transport="tcp",
-        address=dial.address.text,
-        port=dial.port,
-        local_port=dial.local_port,
-        started_s=dial.started_s,
-        ended_s=dial.ended_s,
-        outcome=_outcome(dial.fault),
-    )
-
-
-def _outcome(fault: Fault | None) -> str:
-    if fault is None:
-        return "connected"
-    return fault.errno_name or str(fault.event)
+    return where(facts.dial.address.text, facts.dial.port)
 
 
 # RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3; Linux maps several of them to one errno, hence the raw numbers.
@@ -239,7 +250,10 @@ LAYER = Layer(
         "ip.no_route", "ip.route_rejected", "vantage.no_route", "vantage.gateway_unreachable",
         "link.neighbour_unresolved", "local.fd_limit", "local.ports_exhausted", "local.send_denied",
         "local.overload", "local.bug",
-    }),
+    }) | silence.EMITS | origin.EMITS,
     duration="tcp_connect_duration_ms",
-    witnesses=(Witness(name="again", when=frozenset({"tcp.timeout"})),),
+    witnesses=(
+        Witness(name="survey", when=frozenset({"tcp.timeout"}), probe=silence.probe, judge=silence.judge),
+        Witness(name="origin", when=frozenset({"tcp.refused"}), probe=origin.probe, judge=origin.judge),
+    ),
 )

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from fleetprobe.net.witness import Link, RstOrigin, Survey
 
 
 class Event(StrEnum):
@@ -114,6 +117,8 @@ class Dial:
     mss_bytes: int | None = None
     lag_ms: float = 0.0
     """How late our own loop was during the attempt."""
+    twin: Dial | None = None
+    """The other attempt, from another source port, when one alone had stayed silent for a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,8 +263,26 @@ class Net(Protocol):
     async def resolve(self, name: str, until_s: float) -> Resolution:
         """All addresses of a name: hosts file, then DNS; asked once per run and shared."""
 
-    async def dial(self, address: Address, port: int, until_s: float) -> tuple[Dial, Stream | None]:
-        """Connect to one literal address."""
+    async def dial(
+        self, address: Address, port: int, until_s: float, *, again_s: float | None = None
+    ) -> tuple[Dial, Stream | None]:
+        """Connect to one literal address.
+
+        With `again_s`, an attempt silent for so many seconds gets a twin from a fresh source port beside it;
+        the first that is answered is told, the other is its `twin`.
+        """
+
+    async def survey(self, address: Address, port: int, until_s: float) -> Survey:
+        """Ask everything that can tell what the silence of a port means, all at once."""
+
+    async def rst_origin(self, address: Address, port: int, until_s: float) -> RstOrigin | None:
+        """Whether a RST comes from nearer than the host; None where no box can stand between."""
+
+    def heard(self, family: int) -> bool:
+        """Whether anything but ourselves has answered over IPv4 or IPv6 in this run."""
+
+    def link(self, name: str) -> Link | None:
+        """An interface as it was when the run began to ask."""
 
     async def handshake(
         self, stream: Stream, hello: Hello, until_s: float

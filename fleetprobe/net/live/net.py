@@ -9,9 +9,13 @@ from dataclasses import replace
 from fleetprobe.net.interface import Address, Dial, Handshake, Hello, Resolution, Route, Stream
 from fleetprobe.net.live import tcp
 from fleetprobe.net.live.dns import Resolver
+from fleetprobe.net.live.links import open_links
 from fleetprobe.net.live.netlink import open_table
 from fleetprobe.net.live.reactor import Reactor
+from fleetprobe.net.live.rst_origin import rst_origin
+from fleetprobe.net.live.survey import Heard, Surveyor
 from fleetprobe.net.live.tls import Handshaker
+from fleetprobe.net.witness import Link, RstOrigin, Survey
 
 _ROUTES_KEPT = 65_536
 
@@ -29,6 +33,11 @@ class LiveNet:
         """Nameservers as `address[:port]` (None: resolv.conf); `ca_file` replaces the system's trust."""
         self._ca_file = ca_file
         self._reactor = Reactor(asyncio.get_running_loop())
+        self._heard = Heard()
+        self._links = open_links()
+        self._surveyor = Surveyor(self._reactor, self._links, self._heard)
+        self._origins: dict[str, RstOrigin] = {}
+        self._known_links: dict[str, Link] | None = None
         self._resolver = Resolver(servers, families, reactor=self._reactor)
         self._table = open_table()
         self._routes: dict[str, Route] = {}
@@ -49,9 +58,41 @@ class LiveNet:
         """All addresses of a name, shared within the run."""
         return await self._resolver.resolve(name, until_s)
 
-    async def dial(self, address: Address, port: int, until_s: float) -> tuple[Dial, Stream | None]:
-        """Connect to one literal address."""
-        return await tcp.dial(self._reactor, address, port, until_s)
+    async def dial(
+        self, address: Address, port: int, until_s: float, *, again_s: float | None = None
+    ) -> tuple[Dial, Stream | None]:
+        """Connect to one literal address; a silent attempt gets a twin after `again_s`."""
+        dial, stream = await tcp.dial(self._reactor, address, port, until_s, again_s)
+        self._heard.note(dial, self._routes.get(address.text))
+        return dial, stream
+
+    async def survey(self, address: Address, port: int, until_s: float) -> Survey:
+        """What a silence means, asked all at once."""
+        return await self._surveyor.survey(address, port, self.route(address), until_s)
+
+    async def rst_origin(self, address: Address, port: int, until_s: float) -> RstOrigin | None:
+        """Asked once per address; None on our own link, where no box can stand between."""
+        if self.route(address).gateway is None:
+            return None
+        origin = self._origins.get(address.text)
+        if origin is None:
+            other = self._heard.port(address, port)
+            origin = await rst_origin(self._reactor, address, port, until_s, open_port=other)
+            if len(self._origins) >= _ROUTES_KEPT:
+                self._origins.clear()
+            self._origins[address.text] = origin
+        return origin
+
+    def heard(self, family: int) -> bool:
+        """Whether anything but ourselves has answered over that family."""
+        return self._heard.family(family)
+
+    def link(self, name: str) -> Link | None:
+        """One dump per run, shared by all targets."""
+        if self._known_links is None:
+            links = self._links.links() if self._links else ()
+            self._known_links = {link.name: link for link in links}
+        return self._known_links.get(name)
 
     async def handshake(
         self, stream: Stream, hello: Hello, until_s: float
@@ -76,7 +117,10 @@ class LiveNet:
 
     async def close(self) -> None:
         """End every wait and give all descriptors back."""
+        self._surveyor.close()
         await self._resolver.close()
         self._reactor.close()
+        if self._links:
+            self._links.close()
         if self._table:
             self._table.close()

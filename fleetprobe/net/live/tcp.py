@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from socket import SocketType  # the bare C type: a third cheaper than its Python wrapper
 
 from fleetprobe.net.classify import fault_of, fault_of_error
-from fleetprobe.net.interface import Address, Dial, Event, Fault, Received, TcpInfo
+from fleetprobe.net.interface import Address, Dial, Event, Fault, Icmp, Received, TcpInfo
 from fleetprobe.net.live import errqueue
+from fleetprobe.net.witness import CUT_SHORT
 from fleetprobe.net.live.reactor import ERROR, HANGUP, READ, WRITE, Reactor
 
 _LINGER_0 = struct.pack("ii", 1, 0)
@@ -111,57 +114,113 @@ def tcp_info(sock: SocketType) -> TcpInfo | None:
 
 
 async def dial(
-    reactor: Reactor, address: Address, port: int, until_s: float
+    reactor: Reactor, address: Address, port: int, until_s: float, again_s: float | None = None
 ) -> tuple[Dial, TcpStream | None]:
-    """Connect to one literal address. The socket is kept to the very deadline, as late ICMP still tells."""
-    started, lag = reactor.now(), reactor.lag_ms()
+    """Connect to one literal address. The socket is kept to the very deadline, as late ICMP still tells.
 
-    def ended(at: float, fault: Fault | None, sock: SocketType | None = None) -> Dial:
+    With `again_s`, a silent attempt gets a twin from a fresh source port after so many seconds.
+    """
+    attempt = _Attempt(reactor, address, port)
+    try:
+        early_s = until_s if again_s is None else min(until_s, attempt.started_s + again_s)
+        told = await attempt.settle(early_s)
+        if told is None and early_s < until_s:
+            return await _with_twin(attempt, until_s)
+        told = told or attempt.silence()
+        return told, attempt.stream(told)
+    finally:
+        attempt.end()
+
+
+async def _with_twin(first: _Attempt, until_s: float) -> tuple[Dial, TcpStream | None]:
+    """Two attempts side by side until one is answered. Both silent: the first is told."""
+    twin = _Attempt(first.reactor, first.address, first.port)
+    pair = (first, twin)
+    waits = {asyncio.ensure_future(attempt.settle(until_s)): attempt for attempt in pair}
+    pending = set(waits)
+    told: dict[_Attempt, Dial] = {}
+    try:
+        while pending and not told:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            told.update((waits[wait], dial) for wait in done if (dial := wait.result()) is not None)
+        answered = min(told, key=lambda attempt: (told[attempt].fault is not None, attempt is twin), default=first)
+        other = twin if answered is first else first
+        dial = replace(told.get(answered) or answered.silence(), twin=told.get(other) or other.silence(CUT_SHORT if told else ""))
+        return dial, answered.stream(dial)
+    finally:
+        for wait in pending:
+            wait.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        twin.end()
+
+
+class _Attempt:
+    """One socket on its way to a connection."""
+
+    def __init__(self, reactor: Reactor, address: Address, port: int) -> None:
+        self.reactor, self.address, self.port = reactor, address, port
+        self.started_s = self._at_s = reactor.now()
+        self._lag_ms = reactor.lag_ms()
+        self._sock: SocketType | None = None
+        self._icmp: Icmp | None = None
+        try:
+            self._sock = _socket(address)
+            self._number = self._sock.connect_ex(_sockaddr(address, port))
+        except OSError as no:
+            self._number = no.errno or errno.EINVAL
+
+    async def settle(self, until_s: float) -> Dial | None:
+        """How it ended, or None when it is still under way at `until_s`."""
+        sock = self._sock
+        while sock is not None and self._number in _BUSY:
+            mask, self._at_s = await self.reactor.ready(sock.fileno(), WRITE, until_s)
+            if not mask:
+                return None
+            self._number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if mask & ERROR:
+                self._icmp = errqueue.drain(sock, _local(sock)[0]) or self._icmp
+            if self._number == 0 and mask & (ERROR | HANGUP) and not _connected(sock):
+                # Hung up without a reason, or a soft error: the kernel took note and goes on trying.
+                self._number = errno.ECONNABORTED if mask & HANGUP else errno.EINPROGRESS
+        return self._dial(fault_of(self._number, self._icmp) if self._number else None)
+
+    def silence(self, detail: str = "") -> Dial:
+        """It as it stands: nothing was heard."""
+        self._at_s = self.reactor.now()
+        return self._dial(Fault(event=Event.SILENT, icmp=self._icmp, detail=detail))
+
+    def stream(self, dial: Dial) -> TcpStream | None:
+        """The open connection, handed over; None when there is none."""
+        if dial.fault is not None or self._sock is None:
+            return None
+        sock, self._sock = self._sock, None
+        return TcpStream(sock, self.reactor)
+
+    def end(self) -> None:
+        """Close the socket, unless it was handed over."""
+        if self._sock is not None:
+            close(self._sock, self.reactor)
+            self._sock = None
+
+    def _dial(self, fault: Fault | None) -> Dial:
+        sock = self._sock
         # A refusal has no story; silence and success do: how often the SYN was sent, how far the peer is.
         told = fault is None or fault.event is Event.SILENT
         info = tcp_info(sock) if sock is not None and told else None
         local = _local(sock) if sock is not None else (None, None)
         return Dial(
-            address=address,
-            port=port,
-            started_s=started,
-            ended_s=at,
+            address=self.address,
+            port=self.port,
+            started_s=self.started_s,
+            ended_s=self._at_s,
             fault=fault,
             local_address=local[0],
             local_port=local[1],
             syn_retransmits=info.total_retransmits if info else None,
             rtt_ms=info.rtt_ms if info and fault is None else None,
             mss_bytes=info.send_mss_bytes if info and fault is None else None,
-            lag_ms=reactor.lag_ms() - lag,
+            lag_ms=self.reactor.lag_ms() - self._lag_ms,
         )
-
-    try:
-        sock = _socket(address)
-    except OSError as no:
-        return ended(reactor.now(), fault_of_error(no)), None
-    try:
-        number = sock.connect_ex(_sockaddr(address, port))
-    except OSError as no:
-        number = no.errno or errno.EINVAL
-    at, icmp, kept = reactor.now(), None, False
-    try:
-        while number in _BUSY:
-            mask, at = await reactor.ready(sock.fileno(), WRITE, until_s)
-            if not mask:
-                return ended(at, Fault(event=Event.SILENT, icmp=icmp), sock), None
-            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if mask & ERROR:
-                icmp = errqueue.drain(sock, _local(sock)[0]) or icmp
-            if number == 0 and mask & (ERROR | HANGUP) and not _connected(sock):
-                # Hung up without a reason, or a soft error: the kernel took note and goes on trying.
-                number = errno.ECONNABORTED if mask & HANGUP else errno.EINPROGRESS
-        if number == 0:
-            kept = True
-            return ended(at, None, sock), TcpStream(sock, reactor)
-        return ended(at, fault_of(number, icmp), sock), None
-    finally:
-        if not kept:
-            close(sock, reactor)
 
 
 def _socket(address: Address) -> SocketType:

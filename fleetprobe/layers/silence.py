@@ -1,0 +1,216 @@
+"""What a silent port means: the witness that asks everything around it, and the judge of what it heard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleetprobe.layer import Ground, found, passed
+from fleetprobe.layers.sockets import attempt_of, attempt_of_poke, where
+from fleetprobe.model.policy import Policy
+from fleetprobe.model.verdict import Confidence, Finding
+from fleetprobe.net.interface import Dial, Net, Route
+from fleetprobe.net.witness import NeighbourState, Poke, Poked, Survey, host_answer
+
+_EXPLAINS = frozenset({"tcp.timeout"})
+_SILENCES = 2
+"""The survey is asked only after two attempts from two source ports stayed silent."""
+_FULL = 0.95
+_UNCONFIRMED = (NeighbourState.PERMANENT, NeighbourState.STALE, NeighbourState.DELAY, NeighbourState.PROBE)
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceFacts:
+    """What was asked around a silent port.
+
+    | field | type | meaning |
+    |---|---|---|
+    | other_ports | mapping | what other ports of the address did: connected, refused, silent |
+    | heard_port | int | a port of the address that answered earlier in the run |
+    | udp | text | what a datagram to a closed port brought back |
+    | ping | text | reply, silent, or not permitted |
+    | hops | list | routers that answered, by hop limit; `*` for silence |
+    | last_hop | text | the farthest router that answered |
+    | walked | text | the address the path was walked to; one walk serves a whole /24 or /48 |
+    | gateway | text | the next hop |
+    | gateway_state | text | what the kernel knows of it |
+    | gateway_alive | bool | whether it answered anything, or anything behind it did in this run |
+    | conntrack_share | number | how full our own connection table is |
+    """
+
+    survey: Survey
+    route: Route
+
+    @property
+    def gateway_alive(self) -> bool:
+        """Whether the next hop, or anything behind it, has answered."""
+        survey = self.survey
+        spoke = survey.gateway_poke is not None and survey.gateway_poke.host_alive
+        replied = survey.gateway_ping is not None and survey.gateway_ping.replied
+        return survey.gateway_heard or spoke or replied or self.last_hop is not None
+
+    @property
+    def last_hop(self) -> tuple[int, str] | None:
+        """Distance and address of the farthest router that answered."""
+        hop = self.survey.walk.last_answering if self.survey.walk else None
+        return (hop.ttl, hop.sender) if hop is not None and hop.sender is not None else None
+
+    @property
+    def alive_by(self) -> str | None:
+        """The sign of life of the host, in words; None when there is none."""
+        survey = self.survey
+        for dial in survey.knocks:
+            if host_answer(dial):
+                return f"port {dial.port} {'answers' if dial.fault is None else 'is refused by it'}"
+        if survey.heard_port is not None:
+            return f"port {survey.heard_port} answered in this run"
+        if survey.poke.host_alive:
+            return "it answers UDP with port unreachable"
+        return "it answers ping" if survey.ping.replied else None
+
+    def record(self) -> Mapping[str, Any]:
+        """The facts as JSON-ready values."""
+        survey = self.survey
+        last = self.last_hop
+        facts: dict[str, Any] = {
+            "other_ports": {str(dial.port): _word(dial) for dial in survey.knocks},
+            "heard_port": survey.heard_port,
+            "udp": str(survey.poke.outcome),
+            "ping": _ping_word(survey),
+            "hops": [hop.sender or "*" for hop in survey.walk.hops] if survey.walk else None,
+            "last_hop": f"{last[1]} at hop {last[0]}" if last else None,
+            "walked": survey.walked,
+            "gateway": self.route.gateway,
+            "gateway_state": str(survey.neighbour.state) if survey.neighbour and self.route.gateway else None,
+            "gateway_alive": self.gateway_alive if self.route.gateway else None,
+            "conntrack_share": survey.conntrack_share,
+        }
+        return {name: value for name, value in facts.items() if value is not None}
+
+    def columns(self) -> Mapping[str, Any]:
+        """A witness fills no column: those belong to the climb."""
+        return {}
+
+
+async def probe(ground: Ground, net: Net) -> SilenceFacts:
+    """Ask everything at once."""
+    assert ground.address is not None
+    until_s = ground.until(ground.policy.survey_s, net.now())
+    survey = await net.survey(ground.address, ground.target.port, until_s)
+    ground.attempts += [attempt_of(dial, "survey") for dial in survey.dials]
+    ground.attempts += [attempt_of_poke(poke, "survey") for poke in survey.pokes]
+    return SilenceFacts(survey, net.route(ground.address))
+
+
+def judge(facts: SilenceFacts, policy: Policy) -> Sequence[Finding]:
+    """Ourselves first, then the next hop, then the host, then the path."""
+    return _ours(facts) or _next_hop(facts) or _loop(facts) or _alive(facts) or _nothing(facts)
+
+
+def _ours(facts: SilenceFacts) -> Sequence[Finding]:
+    survey, place = facts.survey, _place(facts)
+    denied = _denied(survey.poke) or survey.ping.fault is not None and survey.ping.fault.errno_name == "EPERM"
+    if denied:
+        summary = f"our own firewall refuses to send to {place}: UDP or ping to it fails with EPERM"
+        return (found("local.send_denied", summary, facts.record(), supersedes=_EXPLAINS),)
+    if survey.conntrack_share is not None and survey.conntrack_share >= _FULL:
+        share = f"{survey.conntrack_share:.0%}"
+        summary = f"our own connection table is {share} full, so the silence of {place} says nothing"
+        return (found("local.conntrack_full", summary, facts.record(), supersedes=_EXPLAINS),)
+    return ()
+
+
+def _denied(poke: Poke) -> bool:
+    return poke.outcome is Poked.DENIED
+
+
+def _next_hop(facts: SilenceFacts) -> Sequence[Finding]:
+    """The kernel could not, or cannot be sure to, hand packets to the next hop."""
+    neighbour, gateway = facts.survey.neighbour, facts.route.gateway
+    state = neighbour.state if neighbour is not None else None
+    unresolved = state in (NeighbourState.INCOMPLETE, NeighbourState.FAILED)
+    if gateway is None:
+        if not unresolved:
+            return ()
+        summary = f"{facts.survey.address.text} is on our own link and did not answer ARP/ND"
+        return (found("link.neighbour_unresolved", summary, facts.record(), supersedes=_EXPLAINS),)
+    if unresolved:
+        summary = f"next hop {gateway} did not answer ARP/ND, so {_place(facts)} was never reached"
+        return (found("vantage.gateway_unreachable", summary, facts.record(), supersedes=_EXPLAINS),)
+    if facts.gateway_alive or facts.alive_by or state not in _UNCONFIRMED:
+        return ()
+    summary = f"next hop {gateway} is {state} here and nothing comes back through it"
+    return (
+        found(
+            "vantage.gateway_unreachable", summary, facts.record(),
+            confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
+        ),
+    )
+
+
+def _loop(facts: SilenceFacts) -> Sequence[Finding]:
+    walk = facts.survey.walk
+    if walk is None or not walk.loop:
+        return ()
+    summary = f"packets to {facts.survey.walked} circle between {' and '.join(walk.loop[:3])}"
+    return (found("ip.routing_loop", summary, facts.record(), supersedes=_EXPLAINS),)
+
+
+def _alive(facts: SilenceFacts) -> Sequence[Finding]:
+    sign = facts.alive_by
+    if sign is None:
+        return ()
+    last = facts.last_hop
+    seen = f"; the path is seen to hop {last[0]} ({last[1]})" if last else ""
+    summary = f"{_place(facts)} is silent, but the host is alive: {sign}{seen}"
+    return (
+        passed("ip", facts.record()),
+        found(
+            "tcp.filtered", summary, facts.record(),
+            confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
+        ),
+    )
+
+
+def _nothing(facts: SilenceFacts) -> Sequence[Finding]:
+    """No sign of life at all: where does silence begin?"""
+    last, gateway = facts.last_hop, facts.route.gateway
+    if last is None and gateway is not None and facts.gateway_alive:
+        last = (1, gateway)
+    if last is not None:
+        summary = f"nothing answers behind {last[1]} (hop {last[0]}) on the way to {facts.survey.address.text}"
+        code = "ip.path_dies"
+    else:
+        summary = f"{facts.survey.address.text} gave no answer of any kind: ports, UDP, ping"
+        code = "ip.host_silent"
+    finding = found(
+        code, summary, facts.record(),
+        confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
+    )
+    return (passed("link", facts.record()), finding) if last is not None else (finding,)
+
+
+def _place(facts: SilenceFacts) -> str:
+    return where(facts.survey.address.text, facts.survey.port)
+
+
+def _word(dial: Dial) -> str:
+    if dial.fault is None:
+        return "connected"
+    icmp = dial.fault.icmp
+    if icmp is not None:
+        return f"ICMP {icmp.type}/{icmp.code} from {icmp.sender}"
+    return dial.fault.errno_name or str(dial.fault.event)
+
+
+def _ping_word(survey: Survey) -> str:
+    if not survey.ping.permitted:
+        return "not permitted"
+    return "reply" if survey.ping.replied else "silent"
+
+
+EMITS = frozenset({
+    "local.send_denied", "local.conntrack_full", "link.neighbour_unresolved", "vantage.gateway_unreachable",
+    "ip.routing_loop", "tcp.filtered", "ip.path_dies", "ip.host_silent",
+})
