@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 EXIT_BUG, EXIT_OUTPUT, EXIT_PIPE = 70, 74, 141
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def main() -> NoReturn:
@@ -30,6 +32,11 @@ def _run() -> int:
         return ending.code if isinstance(ending.code, int) else 0
     except BrokenPipeError:
         return EXIT_PIPE
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        sys.stderr.write(f"fleetprobe: standard output: {error.strerror}\n")
+        return EXIT_OUTPUT
     return 0
 
 

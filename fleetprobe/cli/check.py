@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
 
-from fleetprobe.cli.flags import Configured, Format, Probing, Reading, Showing, with_flags
+from fleetprobe.cli.flags import Color, Configured, Format, Probing, Reading, Showing, with_flags
 
 
 @with_flags
@@ -29,11 +30,15 @@ def check(
 
     Exit codes are those of scan.
     """
-    from fleetprobe.cli.ladder_view import ladder_view
-    from fleetprobe.cli.run import execute, options_of
-    from fleetprobe.cli.terminal import console, marks_for, show, warn
-
     human = showing.format is Format.HUMAN or (showing.format is Format.AUTO and sys.stdout.isatty())
+    raise typer.Exit(_check(target, probing, human, showing.color))
+
+
+def _check(target: str, probing: Probing, human: bool, color: Color) -> int:
+    from fleetprobe.cli.progress import Progress
+    from fleetprobe.cli.run import execute, options_of
+    from fleetprobe.cli.terminal import warn
+
     results: list[dict[str, Any]] = []
 
     def watch(row: dict[str, Any]) -> None:
@@ -41,14 +46,23 @@ def check(
             results.append(row)
 
     options = options_of((target,), Reading(max_targets=1), probing, () if human else ("-",))
-    ended = execute(options, watch)
+    with ExitStack() as stack:
+        if human and sys.stderr.isatty():
+            stack.enter_context(Progress(1, asking=target))
+        ended = execute(options, watch)
     if isinstance(ended, int):
-        raise typer.Exit(ended)
+        return ended
     if ended.exit_code == 2:
         warn("; ".join(row["summary"] for row in results) or "the argument names no target")
     elif human:
-        on = console(showing.color)
-        marks = marks_for(sys.stdout.encoding)
-        for row in results:
-            show(on, ladder_view(row, marks, on.width))
-    raise typer.Exit(ended.exit_code)
+        _draw(results, color)
+    return ended.exit_code
+
+
+def _draw(results: list[dict[str, Any]], color: Color) -> None:
+    from fleetprobe.cli.ladder_view import ladder_view
+    from fleetprobe.cli.terminal import console, marks_for, show
+
+    on, marks = console(color), marks_for(sys.stdout.encoding)
+    for row in results:
+        show(on, ladder_view(row, marks, on.width))

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
+from fleetprobe.model.safe import printable
+
 _EVERY_S: Final = 0.2
 _WINDOW: Final = 25
 """The rate is that of the last 25 ticks: five seconds."""
@@ -18,9 +20,11 @@ _CLEAR: Final = "\r\x1b[K"
 class Progress:
     """Counts rows in the scan's own thread, which costs nothing, and draws from another."""
 
-    def __init__(self, total: int | None, file: TextIO | None = None) -> None:
+    def __init__(self, total: int | None, file: TextIO | None = None, *, asking: str | None = None) -> None:
+        """`total` is None where it is not known; `asking` names the one target there is in place of counts."""
         self._file = file or sys.stderr
         self._total = total
+        self._asking = asking
         self._done = 0
         self._failed = 0
         self._started_s = time.monotonic()
@@ -56,6 +60,8 @@ class Progress:
 
     def line(self, now_s: float) -> str:
         """The line as it stands: done, total, rate, time left, failures. Shorter than 80 columns."""
+        if self._asking is not None:
+            return f"asking {printable(self._asking, 50)}, {_clock(now_s - self._started_s)}"
         self._seen.append((now_s, self._done))
         then_s, before = self._seen[0]
         if len(self._seen) == 1:

@@ -124,7 +124,7 @@ def _refuse_unreadable(paths: Sequence[str]) -> None:
         if path == STDIN:
             continue
         try:
-            if stat.S_ISREG(os.stat(path).st_mode):
+            if stat.S_IFMT(os.stat(path).st_mode) in (stat.S_IFREG, stat.S_IFDIR):
                 Path(path).open("rb").close()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a file name"

@@ -15,7 +15,6 @@ from rich.text import Text
 from fleetprobe.cli.flags import Color
 from fleetprobe.model.safe import printable
 
-EXIT_OUTPUT: Final = 74
 EXIT_PIPE: Final = 141
 
 
@@ -152,13 +151,11 @@ def show(on: Console, what: RenderableType) -> None:
 
 
 def put(text: str) -> None:
-    """Write to standard output. A reader that is gone, or a full disk, ends the program."""
+    """Write to standard output. A reader that is gone ends the program, quietly."""
     try:
         sys.stdout.write(text)
     except BrokenPipeError:
         raise SystemExit(EXIT_PIPE) from None
-    except OSError:
-        raise SystemExit(EXIT_OUTPUT) from None
 
 
 def said(text: object, style: str = "", limit: int = 500) -> Text:

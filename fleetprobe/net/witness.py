@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -181,6 +181,9 @@ class Walk:
     udp: tuple[Poke, ...] = ()
     """Asked, TTL 1 upwards, only when no SYN was answered at once. Answers here while every SYN is silent,
     even at TTL 1, mean a box at or before hop 1 that drops TCP: our own firewall, for instance."""
+    own_fault: Fault | None = None
+    """What our own kernel said against some SYN (no descriptor, no route, a local reject): silent hops then
+    prove nothing."""
     dials: tuple[Dial, ...] = ()
     """One for each SYN socket, by TTL."""
     tcp_packets: int = 0
@@ -208,6 +211,8 @@ class RstOrigin:
     """The router that said time exceeded to another packet with the TTL `rst_ttl`: the host is beyond it."""
     before: Hop | None = None
     """What came at the TTL before `rst_ttl`: the box is that router or the next one."""
+    own_fault: Fault | None = None
+    """What our own kernel said against some SYN; nothing can be told then."""
     dials: tuple[Dial, ...] = ()
     pokes: tuple[Poke, ...] = ()
     tcp_packets: int = 0
@@ -217,14 +222,16 @@ class RstOrigin:
     def nearer(self) -> bool | None:
         """True: a box nearer than the host sent it. False: as far as the host. None: it cannot be told.
 
-        A lost or limited answer makes `host_ttl` too large, so that alone is never a proof of a nearer box.
+        Loss makes each TTL seem too large. So a larger `host_ttl` alone accuses nobody, and an equal one
+        acquits only if the SYN before has met a router, which shows that the RST did not come from there.
         """
+        if self.own_fault is not None or self.rst_ttl is None:
+            return None
         if self.expires_at is not None:
             return True
-        return False if self._as_far_as_host() else None
-
-    def _as_far_as_host(self) -> bool:
-        return self.rst_ttl is not None and self.host_ttl is not None and self.host_ttl <= self.rst_ttl
+        met_router = self.rst_ttl == 1 or (self.before is not None and self.before.icmp is not None)
+        as_far = self.host_ttl is not None and self.host_ttl <= self.rst_ttl
+        return False if met_router and as_far else None
 
 
 def likely_hops(packet_ttl: int) -> int:
@@ -258,6 +265,12 @@ def any_answer(dial: Dial) -> bool:
     if dial.fault.icmp is not None:
         return not dial.fault.icmp.from_self
     return dial.fault.event is Event.RESET or dial.fault.errno_name == "ECONNREFUSED"
+
+
+def own_fault(dials: Iterable[Dial]) -> Fault | None:
+    """The first fault by which our own kernel ended a dial, without or with an ICMP message of its own."""
+    ended = (dial for dial in dials if dial.fault is not None and dial.fault.event is not Event.SILENT)
+    return next((dial.fault for dial in ended if not any_answer(dial)), None)
 
 
 def host_answer(dial: Dial) -> bool:
@@ -314,10 +327,10 @@ class Witnessing(Protocol):
         *,
         likely_hops: int | None = None,
     ) -> Walk:
-        """SYNs to the very port with TTL 1 to 12 at once, then up to `most_hops` (at most 64) if the path goes on.
+        """SYNs to the very port with TTL 1 to 12 at once, then to `most_hops` (64 at most) if the path goes on.
 
-        Give `likely_hops`, where an answer's TTL has told it, and the first volley goes one beyond that: every
-        SYN with a larger TTL than the host's distance could complete a handshake. Ends at once when the end
+        Give `likely_hops` where an answer's TTL has told it, and the first volley ends one beyond that: every
+        SYN with a TTL of the host's distance or more could complete a handshake. Ends at once when the end
         and all TTLs below it have answered; silence costs 0.9 s in each of the two volleys, and up to 6
         datagrams when nothing at all was heard. A SYN is not repeated, so a lost one is a silent hop.
         """

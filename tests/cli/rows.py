@@ -8,6 +8,11 @@ from fleetprobe.record.columns import EMPTY_RESULT
 
 Row = dict[str, Any]
 
+_COMMAND = (
+    "openssl s_client -connect 192.0.2.7:443 -servername shop.example 2>/dev/null </dev/null "
+    "| openssl x509 -noout -subject -dates"
+)
+
 
 def failed(**changes: Any) -> Row:
     """A name with two addresses, and an expired certificate on both."""
@@ -43,10 +48,7 @@ def failed(**changes: Any) -> Row:
         "summary": "the certificate of 192.0.2.7:443 expired on 2026-02-01",
         "fix": "Renew the certificate, install it and reload the service.",
         "fix_commands": ["certbot renew"],
-        "repro": [
-            "openssl s_client -connect 192.0.2.7:443 -servername shop.example 2>/dev/null </dev/null "
-            "| openssl x509 -noout -subject -dates"
-        ],
+        "repro": [_COMMAND],
         "not_this": ["a server that is down (tcp.timeout): it finished a TCP handshake"],
         "could_also_be": ["local.clock_skew"],
         "proven_layers": ["link", "dns", "ip", "tcp"],

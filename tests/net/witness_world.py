@@ -1,7 +1,8 @@
 """A routed world for the witnesses: cl - r1 - r2 - sv in namespaces, one address for each fault.
 
-Run under `unshare`, as tests/net/test_witness_world.py does. Reads pickled orders from stdin and writes pickled answers to
-stdout: ("sh", place, script) or ("ask", loop, {name: (verb, arguments)}).
+Run under `unshare` by the tests beside it, with an empty directory as its argument. Reads pickled orders from
+stdin, ("sh", place, script) or ("ask", loop, {name: (verb, arguments, named arguments)}), and writes pickled
+answers to stdout. The verbs run in cl without any capability.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,8 +47,8 @@ ROUTES = {
     ),
     "sv": ("default via 203.0.113.1", "default via 2001:db8:3::1"),
 }
-# {4} and {6} stand for "ip daddr 203.0.113." and "ip6 daddr 2001:db8:3::", {ttl} for the TTL's own name.
-RULES = {
+# Each rule is made once for IPv4 and once for IPv6; `nft` below says what its words stand for.
+RULES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "cl": {"output": (
         "{to}30 drop", "{to}31 meta l4proto tcp drop",
         "{to}32 meta l4proto tcp reject with tcp reset", "{to}33 reject with icmpx admin-prohibited",
@@ -75,14 +75,14 @@ SYSCTL = (
     ("ipv6/conf/all/accept_dad", "0"), ("ipv6/conf/default/accept_dad", "0"),
     ("ipv6/conf/all/accept_ra", "0"), ("ipv6/conf/default/accept_ra", "0"),
     ("ipv4/icmp_ratelimit", "0"), ("ipv6/icmp/ratelimit", "0"), ("ipv4/icmp_ratemask", "0"),
+    ("ipv6/icmp/ratemask", "''"),  # else the limit of 50 errors in one burst holds, whatever the rate
     ("ipv4/conf/all/rp_filter", "0"), ("ipv4/conf/default/rp_filter", "0"),
-    ("ipv4/ping_group_range", "0 0"),
 )
 ROUTING = (
     ("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1"),
     ("ipv4/conf/all/send_redirects", "0"), ("ipv4/conf/default/send_redirects", "0"),
 )
-STATE = Path(tempfile.gettempdir()) / "witness-world"
+STATE = Path(sys.argv[1])
 LIFETIME_S = 600
 
 
@@ -98,14 +98,17 @@ def nft(place: str) -> str:
 
 
 def inside(place: str, script: str) -> None:
-    subprocess.run(["nsenter", f"--net={STATE / place}", "sh", "-e", "-s"], input=script, text=True, check=True)
+    command = ["nsenter", f"--net={STATE / place}", "sh", "-e", "-s"]
+    subprocess.run(command, input=script, text=True, check=True, stdout=subprocess.DEVNULL)
 
 
 def build() -> None:
     for place in PLACES:
         script = f": > {STATE / place}; unshare --net mount --bind /proc/self/ns/net {STATE / place}"
         subprocess.run(["sh", "-c", script], check=True)
-        settings = SYSCTL + (ROUTING if place in ("r1", "r2") else ())
+        # Who may ping is left closed in sv, as every new namespace has it.
+        further = {"cl": (("ipv4/ping_group_range", "0 0"),), "r1": ROUTING, "r2": ROUTING}
+        settings = SYSCTL + further.get(place, ())
         inside(place, "\n".join(f"echo {value} > /proc/sys/net/{key}" for key, value in settings))
     for one, device, _, _, other, peer, _, _ in LINKS:
         script = f"ip link add {device} netns {STATE / one} type veth peer name {peer} netns {STATE / other}"
@@ -120,7 +123,8 @@ def build() -> None:
               for n in SERVED]
     inside("sv", "\n".join(served))
     for place, routes in ROUTES.items():
-        inside(place, "\n".join(f"ip {'-6' if '::' in route else '-4'} route add {route}" for route in routes))
+        adding = [f"ip {'-6' if '::' in route else '-4'} route add {route}" for route in routes]
+        inside(place, "\n".join(adding))
         inside(place, f"nft -f - <<'RULES'\n{nft(place)}\nRULES")
 
 
@@ -134,7 +138,8 @@ def serve() -> None:
         sock.bind((anywhere, 80))
         sock.listen(1024)
         listeners.append(sock)
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     sys.stdin.read()
 
 
@@ -183,7 +188,7 @@ def agent(loop: str) -> None:
 
 def start(place: str, *argv: str, plain: bool = True) -> subprocess.Popen[bytes]:
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"] if plain else []
-    command = ["nsenter", f"--net={STATE / place}", *drop, sys.executable, __file__, *argv]
+    command = ["nsenter", f"--net={STATE / place}", *drop, sys.executable, __file__, str(STATE), *argv]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
@@ -194,11 +199,15 @@ def obey(orders: BinaryIO, answers: BinaryIO, agents: Mapping[str, subprocess.Po
         except EOFError:
             return
         if order[0] == "sh":
-            inside(order[1], order[2])
             told: Any = None
+            try:
+                inside(order[1], order[2])
+            except subprocess.CalledProcessError as no:
+                told = no
         else:
             pipes = agents[order[1]]
-            assert pipes.stdin is not None and pipes.stdout is not None
+            assert pipes.stdin is not None
+            assert pipes.stdout is not None
             pickle.dump(order[2], pipes.stdin)
             pipes.stdin.flush()
             told = pickle.load(pipes.stdout)
@@ -207,21 +216,28 @@ def obey(orders: BinaryIO, answers: BinaryIO, agents: Mapping[str, subprocess.Po
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["serve"]:
-        serve()
-    elif sys.argv[1:2] == ["agent"]:
-        agent(sys.argv[2])
-    else:
-        signal.alarm(LIFETIME_S)
-        STATE.mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "world", str(STATE)], check=True)
-        build()
-        server = start("sv", "serve", plain=False)
-        assert server.stdout is not None and server.stdout.readline() == b"ready\n"
-        agents = {loop: start("cl", "agent", loop) for loop in ("asyncio", "uvloop")}
-        pickle.dump("ready", sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        obey(sys.stdin.buffer, sys.stdout.buffer, agents)
+    match sys.argv[2:]:
+        case ["serve"]:
+            serve()
+        case ["agent", loop]:
+            agent(loop)
+        case _:
+            reign()
+
+
+def reign() -> None:
+    signal.alarm(LIFETIME_S)
+    subprocess.run(["mount", "-t", "tmpfs", "world", str(STATE)], check=True)
+    build()
+    server = start("sv", "serve", plain=False)
+    assert server.stdout is not None
+    if server.stdout.readline() != b"ready\n":
+        sys.exit("the server did not start")
+    agents = {loop: start("cl", "agent", loop) for loop in ("asyncio", "uvloop")}
+    agents["in sv"] = start("sv", "agent", "uvloop")
+    pickle.dump("ready", sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+    obey(sys.stdin.buffer, sys.stdout.buffer, agents)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def _holds(mutant: Mutant, examples: int) -> int:
     sys.modules[MODULE] = module
     try:
         exec(compile(mutant.source, str(SUBJECT), "exec"), module.__dict__)
-    except Exception:  # whatever a broken module raises, it is dead
+    except Exception:  # noqa: BLE001 - whatever a broken module raises, it is dead
         return 1
     settings.register_profile(
         "mutants",

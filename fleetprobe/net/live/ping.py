@@ -52,7 +52,8 @@ class _Echo:
             self.sock.send(head + self.token)
         except OSError as no:
             self.read(ERROR)
-            self.fault = None if self.icmp else fault_of_error(no)
+            # Unless our own firewall said no, the error may be the late answer to the first request.
+            self.fault = fault_of_error(no) if no.errno == errno.EPERM or not self.icmp else None
             return False
         self.sent_s.append(sent_s)
         return True

@@ -9,7 +9,7 @@ from fleetprobe.net.interface import Address, Icmp
 from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.live.udp import poke
 from fleetprobe.net.live.walk import Trail, follow
-from fleetprobe.net.witness import Poke, Reached, RstOrigin, is_time_exceeded
+from fleetprobe.net.witness import Poke, Reached, RstOrigin, is_time_exceeded, own_fault
 
 _MOST_HOPS = 16
 _DATAGRAMS, _CONTROL_SYNS = 5, 3
@@ -23,7 +23,8 @@ async def rst_origin(
 ) -> RstOrigin:
     """See `net.witness.Witnessing.rst_origin`."""
     started = reactor.now()
-    trail, control = Trail(reactor, address, port, until_s), Trail(reactor, address, open_port or port, until_s)
+    trail = Trail(reactor, address, port, until_s)
+    control = Trail(reactor, address, open_port or port, until_s)
     await follow(trail, _MOST_HOPS)
     rst_ttl = trail.end[0] if trail.end is not None and trail.end[1] is Reached.RST else None
     pokes: tuple[Poke, ...] = ()
@@ -43,6 +44,7 @@ async def rst_origin(
         host_ttl=_host_ttl(control, pokes),
         expires_at=_expires_at(rst_ttl, control, pokes),
         before=next((hop for hop in trail.hops() if hop.ttl + 1 == rst_ttl), None),
+        own_fault=own_fault(trail.dials() + control.dials()),
         dials=trail.dials() + control.dials(),
         pokes=pokes,
         tcp_packets=trail.packets() + control.packets(),

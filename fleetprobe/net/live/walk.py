@@ -20,6 +20,7 @@ from fleetprobe.net.witness import (
     came_from,
     is_port_unreachable,
     is_time_exceeded,
+    own_fault,
 )
 
 MOST_HOPS = 64
@@ -118,6 +119,7 @@ async def walk(
         reached_by=end[1] if end else None,
         loop=() if end else _loop(address, trail.hops()),
         udp=udp,
+        own_fault=own_fault(trail.dials()),
         dials=trail.dials(),
         tcp_packets=trail.packets(),
         udp_packets=sum(answer.packets for answer in udp),
