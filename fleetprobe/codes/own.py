@@ -146,7 +146,7 @@ _LOCAL: Final = (
 
 _VANTAGE: Final = (
     Code(
-        name="vantage.link_down", severity=Severity.FAIL, state=State.BLOCKED, osi="L1", emitted=False,
+        name="vantage.link_down", severity=Severity.FAIL, state=State.BLOCKED, osi="L1", emitted=True,
         meaning="The interface that leads to this target has no carrier or is switched off.",
         boxes=(Box.OWN, Box.SWITCH),
         evidence="The link flags of the interface the route names: not up, or no carrier.",

@@ -20,8 +20,6 @@ from fleetprobe.model.verdict import Finding, State, Verdict
 from fleetprobe.net.interface import Address, Net
 
 MOST_ADDRESSES = 8
-LINK = "link"
-"""Findings may blame the link although no rung of its own is climbed."""
 
 
 class Examiner:
@@ -259,7 +257,7 @@ def _end(ground: Ground) -> None:
 
 
 def _names(ladder: Ladder) -> tuple[str, ...]:
-    return (LINK, *(layer.name for layer in ladder))
+    return tuple(layer.name for layer in ladder)
 
 
 def _literal(target: Target) -> Address:

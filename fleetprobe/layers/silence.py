@@ -137,14 +137,15 @@ def _next_hop(facts: SilenceFacts) -> Sequence[Finding]:
         return (found("link.neighbour_unresolved", summary, facts.record(), supersedes=_EXPLAINS),)
     if unresolved:
         summary = f"next hop {gateway} did not answer ARP/ND, so {_place(facts)} was never reached"
-        return (found("vantage.gateway_unreachable", summary, facts.record(), supersedes=_EXPLAINS),)
+        factor = f"gateway {gateway}"
+        return (found("vantage.gateway_unreachable", summary, facts.record(), supersedes=_EXPLAINS, factor=factor),)
     if facts.gateway_alive or facts.alive_by or state not in _UNCONFIRMED:
         return ()
     summary = f"next hop {gateway} is {state} here and nothing comes back through it"
     return (
         found(
             "vantage.gateway_unreachable", summary, facts.record(),
-            confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
+            confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS, factor=f"gateway {gateway}",
         ),
     )
 
@@ -187,6 +188,7 @@ def _nothing(facts: SilenceFacts) -> Sequence[Finding]:
     finding = found(
         code, summary, facts.record(),
         confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
+        factor=f"router {last[1]}" if last is not None else None,
     )
     return (passed("link", facts.record()), finding) if last is not None else (finding,)
 

@@ -171,7 +171,7 @@ def _icmp(facts: TcpFacts, icmp: Icmp) -> Finding:
     said = _MEANINGS[code]
     by = "the host itself" if icmp.sender == facts.dial.address.text else icmp.sender
     summary = f"{by} answered the SYN to {_where(facts)} with ICMP {icmp.type}/{icmp.code}: {said}"
-    return found(code, summary, facts.record())
+    return found(code, summary, facts.record(), factor=f"router {icmp.sender}")
 
 
 def _own_kernel(facts: TcpFacts, icmp: Icmp) -> Finding:
@@ -182,7 +182,8 @@ def _own_kernel(facts: TcpFacts, icmp: Icmp) -> Finding:
     gateway = facts.route.gateway if facts.route else None
     if gateway is not None:
         summary = f"next hop {gateway} did not answer ARP/ND, so {_where(facts)} was never reached"
-        return found("vantage.gateway_unreachable", summary, {**facts.record(), "gateway": gateway})
+        told = {**facts.record(), "gateway": gateway}
+        return found("vantage.gateway_unreachable", summary, told, factor=f"gateway {gateway}")
     summary = f"{facts.dial.address.text} is on our own link and did not answer ARP/ND"
     return found("link.neighbour_unresolved", summary, facts.record())
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from fleetprobe.net.witness import Link, RstOrigin, Survey
+    from fleetprobe.net.witness import Link, Neighbour, RstOrigin, Survey
 
 
 class Event(StrEnum):
@@ -281,8 +281,11 @@ class Net(Protocol):
     def heard(self, family: int) -> bool:
         """Whether anything but ourselves has answered over IPv4 or IPv6 in this run."""
 
-    def link(self, name: str) -> Link | None:
-        """An interface as it was when the run began to ask."""
+    def links(self) -> tuple[Link, ...]:
+        """Our interfaces, as they were when the run first asked."""
+
+    def neighbour(self, address: str, interface: str) -> Neighbour | None:
+        """What the kernel knows of a next hop; at most 50 ms old."""
 
     async def handshake(
         self, stream: Stream, hello: Hello, until_s: float

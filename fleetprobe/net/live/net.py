@@ -15,7 +15,7 @@ from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.live.rst_origin import rst_origin
 from fleetprobe.net.live.survey import Heard, Surveyor
 from fleetprobe.net.live.tls import Handshaker
-from fleetprobe.net.witness import Link, RstOrigin, Survey
+from fleetprobe.net.witness import Link, Neighbour, RstOrigin, Survey
 
 _ROUTES_KEPT = 65_536
 
@@ -37,7 +37,7 @@ class LiveNet:
         self._links = open_links()
         self._surveyor = Surveyor(self._reactor, self._links, self._heard)
         self._origins: dict[str, RstOrigin] = {}
-        self._known_links: dict[str, Link] | None = None
+        self._known_links: tuple[Link, ...] | None = None
         self._resolver = Resolver(servers, families, reactor=self._reactor)
         self._table = open_table()
         self._routes: dict[str, Route] = {}
@@ -87,12 +87,15 @@ class LiveNet:
         """Whether anything but ourselves has answered over that family."""
         return self._heard.family(family)
 
-    def link(self, name: str) -> Link | None:
+    def links(self) -> tuple[Link, ...]:
         """One dump per run, shared by all targets."""
         if self._known_links is None:
-            links = self._links.links() if self._links else ()
-            self._known_links = {link.name: link for link in links}
-        return self._known_links.get(name)
+            self._known_links = self._links.links() if self._links else ()
+        return self._known_links
+
+    def neighbour(self, address: str, interface: str) -> Neighbour | None:
+        """What the kernel knows of a next hop; at most 50 ms old."""
+        return self._links.neighbour(address, interface) if self._links else None
 
     async def handshake(
         self, stream: Stream, hello: Hello, until_s: float
