@@ -27,7 +27,7 @@ from fleetprobe.engine.feed import Direct, Feed, Threaded, shuffled
 from fleetprobe.engine.fleet import Fleet
 from fleetprobe.engine.one import Examiner
 from fleetprobe.examination import Examination
-from fleetprobe.inventory.read import entries
+from fleetprobe.inventory.read import InventoryError, entries
 from fleetprobe.layers.ladders import ladder_of
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import BadLine, Entry, Target
@@ -37,7 +37,7 @@ from fleetprobe.net.live.trust import UnusableTrust
 from fleetprobe.record.columns import SCHEMA_VERSION
 from fleetprobe.record.line import encode
 from fleetprobe.record.result import bad_line_row, result_row
-from fleetprobe.sinks.jsonl import JsonlSink
+from fleetprobe.sinks.jsonl import JsonlSink, OutputError
 
 Row = dict[str, Any]
 Watch = Callable[[Row], None]
@@ -107,10 +107,21 @@ async def _run(options: Options, watch: Watch) -> Ended:
         try:
             return await scan.go(trust)
         finally:
-            for sink in sinks:
-                sink.close()
+            _close(sinks)
     finally:
         await net.close()
+
+
+def _close(sinks: Sequence[JsonlSink]) -> None:
+    """Close every one, then tell of the first that failed."""
+    failures: list[OutputError] = []
+    for sink in sinks:
+        try:
+            sink.close()
+        except OutputError as failure:
+            failures.append(failure)
+    if failures:
+        raise failures[0]
 
 
 class _Scan:
@@ -122,7 +133,8 @@ class _Scan:
         self._options = options
         self._watch = watch
         self._net = net
-        self._sinks = sinks
+        self._sinks = list(sinks)
+        self._lost: list[JsonlSink] = []
         self._source = source
         self._run_id = _uuid7()
         self._seq = 0
@@ -136,12 +148,12 @@ class _Scan:
     async def go(self, trust: Mapping[str, object]) -> Ended:
         """From run_start to run_end."""
         options, started = self._options, self._net.now()
-        self._write(self._run_start(trust))
         gate = Gate(options.manners, Guard(options.allow, options.deny))
         examiner = Examiner(self._net, options.policy, gate)
         fleet = Fleet(examiner, ladder_of, self._emit, _affordable(options.concurrency))
         feed: Feed[Entry] = Threaded(self._source) if _may_block(options) else Direct(self._source)
         dropped = 0
+        # Whatever ends the run from here on, its first line and its last one belong together.
         with anyio.CancelScope() as scope:
             loop = asyncio.get_running_loop()
 
@@ -160,6 +172,7 @@ class _Scan:
                 loop.add_signal_handler(number, on_signal, number)
             if options.run_deadline_s is not None:
                 loop.call_later(options.run_deadline_s, stop, "deadline", options.grace_s)
+            self._write(self._run_start(trust))
             await fleet.run(feed)
         known = feed.exhausted or self._outcome == "completed"
         not_run = fleet.unfinished + dropped if known else None
@@ -205,9 +218,19 @@ class _Scan:
         self._seq += 1
         if self._sinks:
             line = encode(row)
-            for sink in self._sinks:
-                sink.write(line)
+            for sink in list(self._sinks):
+                self._hand_over(sink, line)
         self._watch(row)
+
+    def _hand_over(self, sink: JsonlSink, line: bytes) -> None:
+        """A reader who has gone away costs its own output only, as long as another is left."""
+        try:
+            sink.write(line)
+        except OutputError:
+            if len(self._sinks) == 1:
+                raise
+            self._sinks.remove(sink)
+            self._lost.append(sink)
 
     def _run_start(self, trust: Mapping[str, object]) -> Row:
         options = self._options
@@ -282,7 +305,7 @@ def _source(options: Options) -> Iterator[Entry]:
 
 def _trusted(found: Iterator[Entry], net: LiveNet) -> Iterator[Entry]:
     """Entries whose own CA file cannot be used become bad lines before anything is sent for them."""
-    for entry in found:
+    for entry in _to_the_end(found):
         if isinstance(entry, Target) and entry.ca_file is not None:
             try:
                 net.trust(entry.ca_file)
@@ -290,6 +313,14 @@ def _trusted(found: Iterator[Entry], net: LiveNet) -> Iterator[Entry]:
                 yield BadLine(source=entry.source or "", raw=entry.canonical, reason=str(why))
                 continue
         yield entry
+
+
+def _to_the_end(found: Iterator[Entry]) -> Iterator[Entry]:
+    """An inventory that cannot be read further costs what is left of it, not what was read before."""
+    try:
+        yield from found
+    except InventoryError as broken:
+        yield BadLine(source="inventory", raw="", reason=str(broken))
 
 
 def _may_block(options: Options) -> bool:

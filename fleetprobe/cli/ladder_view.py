@@ -27,6 +27,9 @@ _LABEL_COLUMNS: Final = 14
 _RUNG_COLUMNS: Final = 26
 _LISTED: Final = 32
 _COMMAND_CHARACTERS: Final = 2000
+_PHASES: Final = {
+    "dns": "dns_duration_ms", "tcp": "tcp_connect_duration_ms", "tls": "tls_handshake_duration_ms",
+}
 _HERE: Final = ("vantage", "network_local_address")
 
 STATE_STYLES: Final = {
@@ -88,13 +91,19 @@ def _ladder(row: Row, marks: Marks, width: int) -> RenderableType:
     for rung in reversed(rungs):
         lines = _rung_lines(rung, now, width - _RUNG_COLUMNS)
         layer = said(rung.get("layer"), limit=8)
-        spent = Text(milliseconds(rung.get("duration_ms")))
+        spent = Text(milliseconds(_spent(rung, row)))
         grid.add_row(layer, _rung(rung.get("outcome"), marks), spent, lines[0])
         for line in lines[1:]:
             grid.add_row(Text(""), Text(f"{marks.rail}   {marks.rail}", style="dim"), Text(""), line)
     foot = said(" ".join(str(row[name]) for name in _HERE if row.get(name)), "dim", 200)
     grid.add_row(Text(""), Text(marks.rule * 5, style="dim"), Text(""), foot)
     return Group(grid, *(_again(step, marks) for step in again[:_LISTED]))
+
+
+def _spent(rung: Row, row: Row) -> object:
+    """The phase's own time, as the bars show it; the step's, which counts our own lateness too, where it is none."""
+    phase = row.get(_PHASES.get(str(rung.get("layer")), ""))
+    return rung.get("duration_ms") if phase is None else phase
 
 
 def _rungs(row: Row) -> tuple[list[Row], list[Row]]:

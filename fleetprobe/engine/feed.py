@@ -36,8 +36,8 @@ class Feed(Protocol[T]):
 class Direct(Generic[T]):
     """Reads in the loop's own thread: for arguments and files, which never block for long.
 
-    A second thread that computes costs the loop a wait at every system call, as each gives the
-    interpreter lock away; for files that halves the rate.
+    A second thread that computes makes the loop wait for the interpreter lock after every system call
+    that gives it away; docs/design/002-engine.md has the figures.
     """
 
     def __init__(self, source: Iterable[T]) -> None:
@@ -134,7 +134,7 @@ class Threaded(Generic[T]):
                 self._items.append(item)
                 if self._askers:
                     self._call(self._wake_one)
-        except BaseException as failure:  # noqa: BLE001 - handed to the takers, who raise it
+        except BaseException as failure:  # noqa: BLE001  # handed to the takers, who raise it
             self._failure = failure
         finally:
             self._over = True

@@ -91,7 +91,7 @@ class Examiner:
             ended = self._net.now()
             ground.facts[layer.name] = facts
             findings = tuple(_placed(finding, layer.name) for finding in layer.judge(facts, self._policy))
-        except Exception as bug:  # noqa: BLE001 - the one place: a bug of ours has its own code
+        except Exception as bug:  # noqa: BLE001  # a bug of ours has its own code
             facts, ended = None, self._net.now()
             findings = (_bug(layer, bug),)
         return Step(

@@ -36,6 +36,7 @@ class JsonlSink:
     def __init__(self, path: str, *, append: bool = False) -> None:
         """Open and lock `path`; `-` is standard output. Raises OutputExists, OutputLocked, OutputError."""
         self._fd, self._regular = _open(path, append)
+        self._name = "standard output" if path == "-" else path
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._lines = 0
@@ -64,7 +65,7 @@ class JsonlSink:
     def write(self, line: bytes) -> None:
         """Queue one whole line. Raises OutputError when an earlier one could not be written."""
         if self._failure is not None:
-            raise OutputError(_reason(self._failure))
+            raise OutputError(f"{self._name}: {_reason(self._failure)}") from self._failure
         self._lines += 1
         self._digest.update(line)
         with self._wake:
@@ -89,7 +90,7 @@ class JsonlSink:
         if self._fd > 2:
             os.close(self._fd)
         if self._failure is not None:
-            raise OutputError(_reason(self._failure))
+            raise OutputError(f"{self._name}: {_reason(self._failure)}") from self._failure
 
     def __enter__(self) -> JsonlSink:
         return self

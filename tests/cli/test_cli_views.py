@@ -118,6 +118,12 @@ def test_without_colour_no_escape_is_sent_and_with_it_only_colours() -> None:
     assert [line.rstrip() for line in SGR.sub("", coloured).splitlines()] == plain.splitlines()
 
 
+def test_a_rung_shows_the_time_of_its_phase_and_not_our_own_lateness() -> None:
+    text = drawn(ladder_view(failed(tls_handshake_duration_ms=0.75)))
+    line = next(line for line in text.splitlines() if line.lstrip().startswith("tls ├"))
+    assert "0.75 ms" in line
+
+
 def test_a_healthy_target_and_an_empty_record_are_drawn_too() -> None:
     healthy = failed(
         state="ok",
