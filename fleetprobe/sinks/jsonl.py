@@ -134,7 +134,7 @@ def _open(path: str, append: bool) -> tuple[int, bool]:
     if path == "-":
         return 1, stat.S_ISREG(os.fstat(1).st_mode)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as failure:
         raise OutputError(f"{path}: {_reason(failure)}") from failure
     try:
@@ -155,16 +155,21 @@ def _claim(fd: int, path: str, append: bool) -> None:
     if os.fstat(fd).st_size == 0:
         _sync_folder(path)
     elif append:
-        _cut_torn_tail(fd)
+        _cut_torn_tail(fd, path)
     else:
         raise OutputExists(f"{path} is not empty; choose another name, or add --append for a further segment")
 
 
-def _cut_torn_tail(fd: int) -> None:
+def _cut_torn_tail(fd: int, path: str) -> None:
     """A crash may have left half a line; it is cut, so that what follows is readable."""
     size = os.fstat(fd).st_size
     start = max(0, size - _TORN_TAIL_MOST_BYTES)
-    tail = os.pread(fd, size - start, start)
+    # The output itself is open for writing only: a pipe open both ways would never lose its last reader.
+    reader = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        tail = os.pread(reader, size - start, start)
+    finally:
+        os.close(reader)
     if not tail.endswith(b"\n"):
         os.ftruncate(fd, start + tail.rfind(b"\n") + 1)
 
