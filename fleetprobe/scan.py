@@ -22,6 +22,7 @@ from typing import Any
 import anyio
 from OpenSSL import SSL
 
+from fleetprobe.audit.causes import Causes
 from fleetprobe.engine.budget import Gate, Guard, Manners, Network
 from fleetprobe.engine.feed import Direct, Feed, Threaded, shuffled
 from fleetprobe.engine.fleet import Fleet
@@ -142,6 +143,7 @@ class _Scan:
         self._codes: Counter[str] = Counter()
         self._targets = 0
         self._certificates: OrderedDict[str, None] = OrderedDict()
+        self._causes = Causes()
         self._outcome = "completed"
         self._signal: signal.Signals | None = None
 
@@ -175,6 +177,8 @@ class _Scan:
             self._write(self._run_start(trust))
             await fleet.run(feed)
         known = feed.exhausted or self._outcome == "completed"
+        for cause in self._causes.rows():
+            self._write({**cause, "schema_version": SCHEMA_VERSION, "run_id": self._run_id})
         not_run = fleet.unfinished + dropped if known else None
         return self._end(started, not_run, fleet.duplicates)
 
@@ -185,6 +189,8 @@ class _Scan:
             self._targets += 1
             self._write_certificates(result)
             row = result_row(result, self._run_id, self._options.vantage, 0)
+            finding = result.verdict.finding
+            row["root_cause_id"] = self._causes.see(row, finding.factor if finding else None)
         self._states[row["state"]] += 1
         if row["code"] is not None:
             self._codes[row["code"]] += 1

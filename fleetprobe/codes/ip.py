@@ -137,7 +137,7 @@ IP_CODES: Final = (
         confirm=(PING, CONNECT, PATH),
     ),
     Code(
-        name="ip.v4_only_broken", severity=Severity.WARN, state=State.OK, osi="L3", emitted=False,
+        name="ip.v4_only_broken", severity=Severity.WARN, state=State.OK, osi="L3", emitted=True,
         meaning="Only IPv4 is broken: every IPv4 address of this name fails and IPv6 works.",
         boxes=(Box.HOST, Box.FIREWALL, Box.ROUTER, Box.NAT),
         evidence="Each address dialled by itself, and this vantage's IPv4 proven to work.",
@@ -151,7 +151,7 @@ IP_CODES: Final = (
         proves=("ip",),
     ),
     Code(
-        name="ip.v6_only_broken", severity=Severity.WARN, state=State.OK, osi="L3", emitted=False,
+        name="ip.v6_only_broken", severity=Severity.WARN, state=State.OK, osi="L3", emitted=True,
         meaning="Only IPv6 is broken: every IPv6 address of this name fails and IPv4 works. "
         "Clients that try IPv6 first lose time on each connection.",
         boxes=(Box.HOST, Box.FIREWALL, Box.ROUTER),

@@ -32,6 +32,8 @@ class Manners:
     per_host: Limit = Limit(at_once=8)
     per_prefix: Limit = Limit(at_once=128)
     """Per IPv4 /24 and IPv6 /48."""
+    on_link: Limit = Limit(at_once=256)
+    """Addresses on our own links: well below the 512 unresolved neighbours at which the kernel drops some."""
 
 
 class Guard:
@@ -142,6 +144,7 @@ class Gate:
         self._manners = manners
         self._guard = guard
         self._everything = _Lane(manners.everything)
+        self._on_link = _Lane(manners.on_link)
         self._hosts: OrderedDict[str, _Lane] = OrderedDict()
         self._prefixes: OrderedDict[str, _Lane] = OrderedDict()
 
@@ -149,12 +152,12 @@ class Gate:
         """Why the address must not be touched, or None."""
         return self._guard.denied(address)
 
-    async def enter(self, address: Address, now: Callable[[], float]) -> float:
+    async def enter(self, address: Address, now: Callable[[], float], *, on_link: bool = False) -> float:
         """Wait until the address may be touched; returns the seconds spent waiting."""
         started = now()
         entered: list[_Lane] = []
         try:
-            for lane in self._lanes(address):
+            for lane in self._lanes(address, on_link):
                 await lane.enter(now)
                 entered.append(lane)
         except asyncio.CancelledError:
@@ -163,16 +166,16 @@ class Gate:
             raise
         return now() - started
 
-    def leave(self, address: Address) -> None:
+    def leave(self, address: Address, *, on_link: bool = False) -> None:
         """Make room for the next one."""
-        for lane in self._lanes(address):
+        for lane in self._lanes(address, on_link):
             lane.leave()
 
-    def _lanes(self, address: Address) -> tuple[_Lane, _Lane, _Lane]:
+    def _lanes(self, address: Address, on_link: bool) -> tuple[_Lane, ...]:
         # From the narrowest to the widest, so that nobody holds a wide place while waiting for a narrow one.
         host = _lane(self._hosts, address.text, self._manners.per_host)
         prefix = _lane(self._prefixes, _prefix(address), self._manners.per_prefix)
-        return host, prefix, self._everything
+        return (host, prefix, self._on_link, self._everything) if on_link else (host, prefix, self._everything)
 
 
 def _lane(lanes: OrderedDict[str, _Lane], key: str, limit: Limit) -> _Lane:

@@ -12,12 +12,13 @@ import anyio
 
 from fleetprobe.decide import Ask, Offer, best, decide, worst
 from fleetprobe.engine.budget import Gate
+from fleetprobe.engine.families import with_partial
 from fleetprobe.examination import AddressResult, Climb, Examination, Step
 from fleetprobe.layer import Ground, Ladder, Layer, found
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Finding, State, Verdict
-from fleetprobe.net.interface import Address, Net
+from fleetprobe.net.interface import Address, Net, Route
 
 MOST_ADDRESSES = 8
 
@@ -46,7 +47,7 @@ class Examiner:
             results = await self._fork(_Ways(trunk_layers, limbs), ground, addresses[:MOST_ADDRESSES], below)
         names = _names(ladder)
         speaker = _speaker(target, results)
-        verdict = _no_address(names, below) if speaker is None else _with_partial(target, results, speaker)
+        verdict = _no_address(names, below) if speaker is None else with_partial(results, speaker, self._net.heard)
         return Examination(
             target=target,
             ladder=names,
@@ -140,13 +141,14 @@ class _Branch:
             self._verdict = Verdict(state=State.BLOCKED, finding=found("policy.denied", denied, {}))
             self._over(connected=False)
             return
-        self._queue_s = await gate.enter(self.address, net.now)
+        on_link = _on_link(net.route(self.address))
+        self._queue_s = await gate.enter(self.address, net.now, on_link=on_link)
         try:
             whole = await self._climb_first(elder)
             await self._settle(whole)
         finally:
             self._over(connected=False)
-            gate.leave(self.address)
+            gate.leave(self.address, on_link=on_link)
 
     def result(self) -> AddressResult:
         """What is known when the branch is over."""
@@ -251,6 +253,11 @@ class _Branch:
         )
 
 
+def _on_link(route: Route) -> bool:
+    """Whether the kernel has to find the address itself by ARP or ND."""
+    return route.errno_name is None and route.gateway is None and not route.local
+
+
 def _end(ground: Ground) -> None:
     if ground.stream is not None:
         ground.stream.abort()
@@ -276,20 +283,6 @@ def _no_address(names: Sequence[str], below: Sequence[Finding]) -> Verdict:
     verdict = decide(names, below)
     assert isinstance(verdict, Verdict)
     return verdict
-
-
-def _with_partial(target: Target, results: Sequence[AddressResult], speaker: int) -> Verdict:
-    """Some addresses work and some do not: a warning, unless the target expects all of them."""
-    verdict = results[speaker].verdict
-    failed = [result for result in results if result.verdict.state is State.FAIL]
-    if verdict.state not in (State.OK, State.SLOW) or not failed:
-        return verdict
-    facts = {result.address.text: result.verdict.code for result in failed}
-    summary = f"{len(failed)} of {len(results)} addresses fail: " + ", ".join(
-        f"{address} {code}" for address, code in facts.items()
-    )
-    warning = found("ip.address_partial", summary, {"failed": facts, "addresses": len(results)})
-    return replace(verdict, also=(*verdict.also, warning))
 
 
 def _placed(finding: Finding, rung: str) -> Finding:

@@ -138,6 +138,20 @@ CERTIFICATE: Mapping[str, Json] = {
     "der_base64": _TEXT,
 }
 
+CAUSE: Mapping[str, Json] = {
+    "kind": _kind("cause"),
+    "schema_version": _TEXT,
+    "run_id": _TEXT,
+    "seq": _COUNT,
+    "root_cause_id": _HEX16,
+    "code": _TEXT,
+    "summary": {"type": "string", "maxLength": 160},
+    "factor": _TEXT,
+    "target_count": _COUNT,
+    "targets": _TEXTS,
+    "counter_examples": _TEXTS,
+}
+
 RUN_START: Mapping[str, Json] = {
     "kind": _kind("run_start"),
     "schema_version": _TEXT,
@@ -180,6 +194,7 @@ KINDS: Mapping[str, Mapping[str, Json]] = {
     "run_start": RUN_START,
     "result": RESULT,
     "certificate": CERTIFICATE,
+    "cause": CAUSE,
     "run_end": RUN_END,
 }
 
