@@ -19,6 +19,7 @@ ERROR = select.EPOLLERR
 HANGUP = select.EPOLLHUP
 
 _TICK_S = 0.02
+_GRAIN_S = 0.01
 _BATCH = 2048
 
 Ready = tuple[int, float]
@@ -62,8 +63,11 @@ class Reactor:
             wait.cancel()
 
     def lag_ms(self) -> float:
-        """Milliseconds by which this loop has been late in all; the difference of two readings counts."""
-        return (self._lag_s + max(0.0, time.monotonic() - self._due)) * 1000.0
+        """Milliseconds by which this loop has been late in all; the difference of two readings counts.
+
+        Single delays below 10 ms are the scheduler's ordinary grain and count as none.
+        """
+        return (self._lag_s + _lateness(time.monotonic() - self._due)) * 1000.0
 
     async def turn(self) -> None:
         """Wait for a turn to burn processor time: one holder per pass of the loop, first come first served.
@@ -116,7 +120,7 @@ class Reactor:
         # What is ready was in time, however late we are ourselves: it is taken before anything expires.
         self._drain()
         now = time.monotonic()
-        self._lag_s += max(0.0, now - self._due)
+        self._lag_s += _lateness(now - self._due)
         current = int((now - self._origin) / _TICK_S)
         for bucket in range(self._swept + 1, current + 1):
             for fd, future in self._buckets.pop(bucket, ()):
@@ -129,4 +133,5 @@ class Reactor:
         self._timer = self._loop.call_later(_TICK_S, self._sweep)
 
 
-
+def _lateness(behind_s: float) -> float:
+    return behind_s if behind_s > _GRAIN_S else 0.0
