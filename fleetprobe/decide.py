@@ -56,7 +56,10 @@ def decide(
     works = _works(ladder, findings)
     cause = _cause(findings, works, height)
     if cause is None:
-        return _all_well(ladder, findings, works)
+        verdict = _all_well(ladder, findings, works)
+        slow = verdict.finding
+        ask = _next(slow, offers, asked) if slow is not None else None
+        return verdict if ask is None else ask
     if cause.confidence is not Confidence.PROVEN:
         ask = _next(cause, offers, asked)
         if ask is not None:

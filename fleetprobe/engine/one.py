@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
+from typing import Any
 
 import anyio
 
@@ -170,7 +171,7 @@ class _Branch:
                 await self._examiner._ascend(self._ways.upper, ground, climb)
             return True
         finally:
-            _end(ground)
+            _end(ground, climb)
 
     async def connects(self) -> bool:
         """Wait until the base of the first climb is over; whether it reached a connection."""
@@ -226,11 +227,16 @@ class _Branch:
                 await self._examiner._ascend(limbs, ground, climb)
             else:
                 climb.aside = True
+                ground.facts.update(self._known())
                 stand_in = replace(layer, probe=witness.probe, judge=witness.judge)
                 await self._examiner._ascend((stand_in,), ground, climb)
         finally:
-            _end(ground)
+            _end(ground, climb)
         climb.attempts = [replace(attempt, purpose=ask.witness) for attempt in climb.attempts]
+
+    def _known(self) -> dict[str, Any]:
+        """What the last climb of each rung told, for a witness to build on."""
+        return {step.layer: step.facts for climb in self._climbs if not climb.aside for step in climb.steps}
 
     def _findings(self) -> list[Finding]:
         own = [finding for climb in self._climbs for step in climb.steps for finding in step.findings]
@@ -258,9 +264,13 @@ def _on_link(route: Route) -> bool:
     return route.errno_name is None and route.gateway is None and not route.local
 
 
-def _end(ground: Ground) -> None:
-    if ground.stream is not None:
+def _end(ground: Ground, climb: Climb) -> None:
+    if ground.stream is None:
+        return
+    if climb.broke or not climb.steps:
         ground.stream.abort()
+    else:
+        ground.stream.release()
 
 
 def _names(ladder: Ladder) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ class SilenceFacts:
 
     | field | type | meaning |
     |---|---|---|
+    | fresh | list | what more attempts from fresh source ports met: connected, silent |
+    | held | text | how a connection from before is doing: lives, dead |
     | other_ports | mapping | what other ports of the address did: connected, refused, silent |
     | heard_port | int | a port of the address that answered earlier in the run |
     | udp | text | what a datagram to a closed port brought back |
@@ -75,6 +77,8 @@ class SilenceFacts:
         last = self.last_hop
         facts: dict[str, Any] = {
             "other_ports": {str(dial.port): _word(dial) for dial in survey.knocks},
+            "fresh": [_word(dial) for dial in survey.fresh],
+            "held": None if survey.held is None else "lives" if survey.held.lives else "dead",
             "heard_port": survey.heard_port,
             "udp": str(survey.poke.outcome),
             "ping": _ping_word(survey),
@@ -105,7 +109,12 @@ async def probe(ground: Ground, net: Net) -> SilenceFacts:
 
 def judge(facts: SilenceFacts, policy: Policy) -> Sequence[Finding]:
     """Ourselves first, then the next hop, then the host, then the path."""
-    return _ours(facts) or _next_hop(facts) or _loop(facts) or _alive(facts) or _nothing(facts)
+    if any(dial.fault is None for dial in facts.survey.fresh):
+        return ()  # The port answers after all: only climbing again can tell.
+    return (
+        _ours(facts) or _next_hop(facts) or _loop(facts)
+        or _new_flows(facts) or _alive(facts) or _nothing(facts)
+    )
 
 
 def _ours(facts: SilenceFacts) -> Sequence[Finding]:
@@ -156,6 +165,27 @@ def _loop(facts: SilenceFacts) -> Sequence[Finding]:
         return ()
     summary = f"packets to {facts.survey.walked} circle between {' and '.join(walk.loop[:3])}"
     return (found("ip.routing_loop", summary, facts.record(), supersedes=_EXPLAINS),)
+
+
+def _new_flows(facts: SilenceFacts) -> Sequence[Finding]:
+    """A/B: the old connection lives, a new one to the very same port dies."""
+    held = facts.survey.held
+    if held is None or not held.lives:
+        return ()
+    again = [dial for dial in (*facts.survey.knocks, *facts.survey.fresh) if dial.port == held.port]
+    if not again or any(host_answer(dial) for dial in again):
+        return ()
+    summary = (
+        f"new connections to {facts.survey.address.text} die, one opened {held.age_s:.0f} s ago "
+        f"to port {held.port} lives on"
+    )
+    return (
+        passed("ip", facts.record()),
+        found(
+            "tcp.new_flows_dropped", summary, facts.record(),
+            confidence=Confidence.PROVEN, supersedes=_EXPLAINS,
+        ),
+    )
 
 
 def _alive(facts: SilenceFacts) -> Sequence[Finding]:
@@ -214,5 +244,5 @@ def _ping_word(survey: Survey) -> str:
 
 EMITS = frozenset({
     "local.send_denied", "local.conntrack_full", "link.neighbour_unresolved", "vantage.gateway_unreachable",
-    "ip.routing_loop", "tcp.filtered", "ip.path_dies", "ip.host_silent",
+    "ip.routing_loop", "tcp.filtered", "tcp.new_flows_dropped", "ip.path_dies", "ip.host_silent",
 })

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetprobe.layer import Ground, Layer, Witness, found, passed
-from fleetprobe.layers import origin, silence
+from fleetprobe.layers import flows, origin, silence
 from fleetprobe.layers.sockets import attempt_of, outcome, where
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
@@ -251,10 +251,12 @@ LAYER = Layer(
         "ip.no_route", "ip.route_rejected", "vantage.no_route", "vantage.gateway_unreachable",
         "link.neighbour_unresolved", "local.fd_limit", "local.ports_exhausted", "local.send_denied",
         "local.overload", "local.bug",
-    }) | silence.EMITS | origin.EMITS,
+    }) | silence.EMITS | origin.EMITS | flows.EMITS,
     duration="tcp_connect_duration_ms",
     witnesses=(
         Witness(name="survey", when=frozenset({"tcp.timeout"}), probe=silence.probe, judge=silence.judge),
+        Witness(name="again", when=frozenset({"tcp.timeout"})),
+        Witness(name="flows", when=frozenset({"tcp.syn_retransmit"}), probe=flows.probe, judge=flows.judge),
         Witness(name="origin", when=frozenset({"tcp.refused"}), probe=origin.probe, judge=origin.judge),
     ),
 )

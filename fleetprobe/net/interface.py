@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -96,6 +96,8 @@ class TcpInfo:
     data_segments_in: int
     out_of_order_segments: int | None
     """None on kernels before 5.4."""
+    last_ack_received_ms: float = 0.0
+    """Age of the last acknowledgement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,9 @@ class Stream(Protocol):
 
     def abort(self) -> None:
         """End it at once, without farewell. Idempotent."""
+
+    def release(self) -> None:
+        """Give it back after a good end; the net may keep it open a little as a witness. Idempotent."""
 
 
 class RecordType(StrEnum):
@@ -271,6 +276,9 @@ class Net(Protocol):
         With `again_s`, an attempt silent for so many seconds gets a twin from a fresh source port beside it;
         the first that is answered is told, the other is its `twin`.
         """
+
+    async def flows(self, address: Address, port: int, local_ports: Sequence[int], until_s: float) -> tuple[Dial, ...]:
+        """Connect from given source ports at once and close: whether the outcome follows the port."""
 
     async def survey(self, address: Address, port: int, until_s: float) -> Survey:
         """Ask everything that can tell what the silence of a port means, all at once."""

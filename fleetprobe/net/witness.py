@@ -346,6 +346,16 @@ class Witnessing(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A connection of an earlier climb that was kept open, with TCP keepalives every second."""
+
+    port: int
+    age_s: float
+    lives: bool
+    """Neither closed nor reset, and its keepalives are still acknowledged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
     """Everything asked at once about an address whose port stayed silent."""
 
@@ -369,6 +379,10 @@ class Survey:
     """Another port of the address that answered earlier in this run."""
     gateway_heard: bool = False
     """Whether anything beyond the same gateway has answered in this run."""
+    fresh: tuple[Dial, ...] = ()
+    """More attempts at the very port, from fresh source ports."""
+    held: Held | None = None
+    """A connection to the same address from before."""
     conntrack_share: float | None = None
     """How full our own connection table is, 0 to 1; None where there is none to see."""
 
@@ -376,7 +390,7 @@ class Survey:
     def dials(self) -> tuple[Dial, ...]:
         """Every TCP socket opened for it."""
         own_walk = self.walk is not None and self.walked == self.address.text
-        return (*self.knocks, *(self.walk.dials if self.walk is not None and own_walk else ()))
+        return (*self.knocks, *self.fresh, *(self.walk.dials if self.walk is not None and own_walk else ()))
 
     @property
     def pokes(self) -> tuple[Poke, ...]:

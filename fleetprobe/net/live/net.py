@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from fleetprobe.net.interface import Address, Dial, Handshake, Hello, Resolution, Route, Stream
 from fleetprobe.net.live import tcp
 from fleetprobe.net.live.dns import Resolver
+from fleetprobe.net.live.held import Holder
 from fleetprobe.net.live.links import open_links
 from fleetprobe.net.live.netlink import open_table
 from fleetprobe.net.live.reactor import Reactor
@@ -35,7 +37,8 @@ class LiveNet:
         self._reactor = Reactor(asyncio.get_running_loop())
         self._heard = Heard()
         self._links = open_links()
-        self._surveyor = Surveyor(self._reactor, self._links, self._heard)
+        self._holder = Holder(self._reactor)
+        self._surveyor = Surveyor(self._reactor, self._links, self._heard, self._holder)
         self._origins: dict[str, RstOrigin] = {}
         self._known_links: tuple[Link, ...] | None = None
         self._resolver = Resolver(servers, families, reactor=self._reactor)
@@ -63,8 +66,16 @@ class LiveNet:
     ) -> tuple[Dial, Stream | None]:
         """Connect to one literal address; a silent attempt gets a twin after `again_s`."""
         dial, stream = await tcp.dial(self._reactor, address, port, until_s, again_s)
-        self._heard.note(dial, self._routes.get(address.text))
+        route = self._routes.get(address.text)
+        self._heard.note(dial, route)
+        if stream is not None and route is not None and route.gateway is not None:
+            # Only where a box stands between can new connections die while old ones live.
+            stream.keep_with(partial(self._holder.take, dial=dial))
         return dial, stream
+
+    async def flows(self, address: Address, port: int, local_ports: Sequence[int], until_s: float) -> tuple[Dial, ...]:
+        """Connect from given source ports at once and close again."""
+        return await tcp.dial_from(self._reactor, address, port, local_ports, until_s)
 
     async def survey(self, address: Address, port: int, until_s: float) -> Survey:
         """What a silence means, asked all at once."""
@@ -121,6 +132,7 @@ class LiveNet:
     async def close(self) -> None:
         """End every wait and give all descriptors back."""
         self._surveyor.close()
+        self._holder.close()
         await self._resolver.close()
         self._reactor.close()
         if self._links:

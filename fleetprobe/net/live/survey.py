@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from fleetprobe.net.interface import Address, Dial, Route
-from fleetprobe.net.live import knock, ping, udp, walk
+from fleetprobe.net.live import knock, ping, tcp, udp, walk
+from fleetprobe.net.live.held import Holder
 from fleetprobe.net.live.links import LinkTable
 from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.witness import Neighbour, Survey, Walk, host_answer
@@ -23,6 +24,7 @@ _LIKELY_CLOSED = 1
 _PREFIX_BITS = {4: 24, 6: 48}
 _KEPT = 65_536
 _PATIENCE_S = 0.1
+_FRESH = 3
 _CONNTRACK = Path("/proc/sys/net/netfilter")
 
 
@@ -63,31 +65,39 @@ class Heard:
 class Surveyor:
     """Asks, and shares one walk per gateway and /24 or /48 within a run."""
 
-    def __init__(self, reactor: Reactor, links: LinkTable | None, heard: Heard) -> None:
+    def __init__(self, reactor: Reactor, links: LinkTable | None, heard: Heard, holder: Holder) -> None:
         self._reactor = reactor
         self._links = links
         self._heard = heard
+        self._holder = holder
         self._walks: OrderedDict[tuple[str, str | None], asyncio.Task[Walk]] = OrderedDict()
 
     async def survey(self, address: Address, port: int, route: Route, until_s: float) -> Survey:
         """Everything by `until_s`; never raises for what the network does."""
         reactor, started = self._reactor, self._reactor.now()
         gateway = _gateway(route, address)
+        others = _other_ports(port, self._heard.port(address, port))
         shared = None if route.gateway is None else self._walk(address, port, route, until_s)
-        knocks, poke, echo, gateway_poke, gateway_ping, path = await asyncio.gather(
-            knock.knock(reactor, address, _other_ports(port), until_s, enough=host_answer),
+        near = asyncio.gather(
+            knock.knock(reactor, address, others, until_s, enough=host_answer),
+            tcp.dial_from(reactor, address, port, [None] * _FRESH, until_s),
             udp.poke(reactor, address, until_s),
             ping.ping(reactor, address, until_s),
+        )
+        way = asyncio.gather(
             _unless(gateway, lambda hop: udp.poke(reactor, hop, until_s)),
             _unless(gateway, lambda hop: ping.ping(reactor, hop, until_s)),
             self._shared(shared, until_s),
         )
+        (knocks, fresh, poke, echo), (gateway_poke, gateway_ping, path) = await asyncio.gather(near, way)
         return Survey(
             address=address,
             port=port,
             started_s=started,
             ended_s=reactor.now(),
             knocks=knocks,
+            fresh=fresh,
+            held=self._holder.ask(address),
             poke=poke,
             ping=echo,
             walk=path,
@@ -141,8 +151,9 @@ def _gateway(route: Route, address: Address) -> Address | None:
     return Address(text, 6 if ":" in text else 4)
 
 
-def _other_ports(port: int) -> tuple[int, int]:
-    return next(likely for likely in _LIKELY_OPEN if likely != port), _LIKELY_CLOSED
+def _other_ports(port: int, heard: int | None) -> tuple[int, int]:
+    """One that answered before, or is likely open; and one that is likely closed."""
+    return heard or next(likely for likely in _LIKELY_OPEN if likely != port), _LIKELY_CLOSED
 
 
 def _prefix(address: Address) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 import struct
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from socket import SocketType  # the bare C type: a third cheaper than its Python wrapper
@@ -29,6 +30,7 @@ class TcpStream:
 
     def __init__(self, sock: SocketType, reactor: Reactor) -> None:
         self._sock: SocketType | None = sock
+        self._keep: Callable[[SocketType], bool] | None = None
         self._fd = sock.fileno()
         self._reactor = reactor
 
@@ -76,6 +78,19 @@ class TcpStream:
         sock, self._sock = self._sock, None
         close(sock, self._reactor)
 
+    def release(self) -> None:
+        """Hand the connection to whoever keeps such, or close it."""
+        if self._sock is None:
+            return
+        sock, self._sock = self._sock, None
+        self._reactor.forget(self._fd)
+        if self._keep is None or not self._keep(sock):
+            close(sock, self._reactor)
+
+    def keep_with(self, keep: Callable[[SocketType], bool]) -> None:
+        """Name who may keep the connection after its release."""
+        self._keep = keep
+
     def _lost(self, fault: Fault, at: float | None = None) -> Received:
         return Received(data=b"", event=fault.event, fault=fault, at_s=at or self._reactor.now())
 
@@ -110,6 +125,7 @@ def tcp_info(sock: SocketType) -> TcpInfo | None:
         bytes_received=f[35],
         data_segments_in=f[40],
         out_of_order_segments=f[52] if size >= _INFO.size - 12 else None,
+        last_ack_received_ms=float(f[8 + 12]),
     )
 
 
@@ -130,6 +146,19 @@ async def dial(
         return told, attempt.stream(told)
     finally:
         attempt.end()
+
+
+async def dial_from(
+    reactor: Reactor, address: Address, port: int, local_ports: Sequence[int | None], until_s: float
+) -> tuple[Dial, ...]:
+    """Connect from each of these source ports at once (None: any) and close again, in their order."""
+    attempts = [_Attempt(reactor, address, port, local) for local in local_ports]
+    try:
+        told = await asyncio.gather(*(attempt.settle(until_s) for attempt in attempts))
+        return tuple(dial or attempt.silence() for dial, attempt in zip(told, attempts, strict=True))
+    finally:
+        for attempt in attempts:
+            attempt.end()
 
 
 async def _with_twin(first: _Attempt, until_s: float) -> tuple[Dial, TcpStream | None]:
@@ -157,7 +186,7 @@ async def _with_twin(first: _Attempt, until_s: float) -> tuple[Dial, TcpStream |
 class _Attempt:
     """One socket on its way to a connection."""
 
-    def __init__(self, reactor: Reactor, address: Address, port: int) -> None:
+    def __init__(self, reactor: Reactor, address: Address, port: int, local_port: int | None = None) -> None:
         self.reactor, self.address, self.port = reactor, address, port
         self.started_s = self._at_s = reactor.now()
         self._lag_ms = reactor.lag_ms()
@@ -165,6 +194,8 @@ class _Attempt:
         self._icmp: Icmp | None = None
         try:
             self._sock = _socket(address)
+            if local_port is not None:
+                _bind(self._sock, local_port)
             self._number = self._sock.connect_ex(_sockaddr(address, port))
         except OSError as no:
             self._number = no.errno or errno.EINVAL
@@ -229,6 +260,11 @@ def _socket(address: Address) -> SocketType:
     errqueue.ask_for_errors(sock)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+def _bind(sock: SocketType, local_port: int) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("::" if sock.family == socket.AF_INET6 else "", local_port))
 
 
 def _sockaddr(address: Address, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
