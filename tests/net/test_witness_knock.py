@@ -221,7 +221,8 @@ def test_what_counts_as_an_answer_and_what_as_the_hosts(fault: Fault | None, som
     ],
     ids=[
         "same distance", "on-link", "dies at a router", "dies at a router, hop before silent",
-        "host only seems farther", "the rst may have come earlier", "host silent", "our own limit", "our own limit and a router", "no rst",
+        "host only seems farther", "the rst may have come earlier", "host silent", "our own limit",
+        "our own limit and a router", "no rst",
     ],
 )
 def test_a_rst_is_traced_only_as_far_as_the_evidence_goes(

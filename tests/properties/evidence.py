@@ -27,7 +27,7 @@ BREAKING = (State.FAIL, State.UNKNOWN, State.BLOCKED)
 WITNESSES = ("again", "elsewhere", "later")
 
 _KINDS = ("pass", "pass", "pass", "tentative", "warn", "slow", "loud", "loud", "silent", "silent")
-_SHAPES = len(NAMES) * 2 * 3 * len(_KINDS) * 2 * 3 * 3 * 3 * 3
+_SHAPES = len(NAMES) * 2 * 3 * len(_KINDS) * 3 * 3 * 3 * 3 * 3
 _DETAILS = 5 * 32 * 32 * (len(CODES) + 1) ** 2
 _OFFERS = len(WITNESSES) * 3 * 2 ** len(CODES)
 
@@ -70,6 +70,8 @@ def finding(ladder: tuple[str, ...], layers: tuple[str, ...], shape: int, detail
         unproven = frozenset(more.some_of(NAMES)) if digits.one_of((False, True)) else frozenset()
         return _named(Finding(layer=layer, unproven=unproven, tentative=kind == "tentative"))
     silences = digits.one_of((1, 2)) if kind == "silent" else 0
+    if kind in ("warn", "slow"):
+        silences = digits.one_of((0, 0, 1))
     state = {"warn": State.OK, "slow": State.SLOW}.get(kind) or digits.one_of(BREAKING)
     placed = bool(ladder) and digits.one_of((True, True, False) if layer == OWN else (False, False, True))
     made = Finding(

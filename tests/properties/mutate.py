@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 MODULE, SUBJECT = "fleetprobe.decide", ROOT / "fleetprobe" / "decide.py"
 TESTS = ("test_decide_worlds.py", "test_decide.py")
-FEW, MANY = 100, 3000
+FEW, MANY = 100, 600
 SIDE_BY_SIDE = 2
 LONGEST_S = 300
 

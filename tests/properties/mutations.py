@@ -44,7 +44,10 @@ def mutants(source: str) -> Iterator[Mutant]:
     """All wrong versions of a module's source, in the order of its lines, each name once."""
     tree = ast.parse(source)
     names: dict[str, int] = {}
+    ignored = set(_annotations(tree))
     for place, node in enumerate(ast.walk(tree)):
+        if node in ignored:
+            continue
         for choice in range(len(_changes(node))):
             wrong = copy.deepcopy(tree)
             parents = {child: parent for parent in ast.walk(wrong) for child in ast.iter_child_nodes(parent)}
@@ -56,6 +59,14 @@ def mutants(source: str) -> Iterator[Mutant]:
             names[name] = names.get(name, 0) + 1
             suffix = f" (no. {names[name]})" if names[name] > 1 else ""
             yield Mutant(name + suffix, ast.unparse(ast.fix_missing_locations(wrong)))
+
+
+def _annotations(tree: ast.Module) -> Iterator[ast.AST]:
+    """Everything that only type checkers read."""
+    for node in ast.walk(tree):
+        for told in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if isinstance(told, ast.AST):
+                yield from ast.walk(told)
 
 
 def _changes(node: ast.AST) -> Sequence[ast.AST | None]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -235,6 +236,50 @@ def test_a_proof_ends_the_asking(world: World) -> None:
     played = play(world, offers, aside=lambda nth: [proof])
     assert played.asks == [Ask(ASIDE, 1)]
     assert played.verdict.finding == proof
+
+
+@given(worlds(), st.data())
+def test_the_lowest_slow_rung_makes_a_target_slow_that_works_otherwise(world: World, data: st.DataObject) -> None:
+    slow = data.draw(st.lists(st.sampled_from(world.ladder), unique=True, min_size=1))
+    notes = [Finding(layer=name, state=State.SLOW, code=f"{name}.slow") for name in slow]
+    verdict = decide(world.ladder, [*world.climb(1), *notes])
+    lowest = min(slow, key=world.ladder.index)
+    assert isinstance(verdict, Verdict)
+    assert (verdict.state, verdict.code, verdict.proven_layers) == (State.SLOW, f"{lowest}.slow", world.ladder)
+    assert {one.code for one in verdict.also} == {one.code for one in notes} - {f"{lowest}.slow"}
+
+
+STRONGER = [(strong, weak) for at, strong in enumerate(Confidence) for weak in list(Confidence)[at + 1 :]]
+
+
+@pytest.mark.parametrize(("strong", "weak"), STRONGER)
+def test_of_two_findings_about_one_rung_the_better_carried_speaks(strong: Confidence, weak: Confidence) -> None:
+    first = Finding(layer="able", state=State.FAIL, code="able.z", confidence=strong, summary="z")
+    second = Finding(layer="able", state=State.FAIL, code="able.a", confidence=weak, summary="a")
+    for seen in ([first, second], [second, first]):
+        assert decide(("able",), seen) == Verdict(state=State.FAIL, finding=first, also=(second,))
+
+
+def test_of_two_findings_alike_in_all_else_the_first_by_its_code_speaks() -> None:
+    first = Finding(layer="able", state=State.FAIL, code="able.a", summary="z")
+    second = Finding(layer="able", state=State.FAIL, code="able.z", summary="a")
+    for seen in ([first, second], [second, first]):
+        assert decide(("able",), seen) == Verdict(state=State.FAIL, finding=first, also=(second,))
+
+
+def test_a_silence_about_a_lower_rung_heard_at_a_higher_one_takes_the_proof_from_the_lower() -> None:
+    stalled = replace(silence("able"), rung="baker", silences=2, could_also_be=())
+    assert decide(("able", "baker"), [Finding(layer="able"), stalled]) == Verdict(state=State.FAIL, finding=stalled)
+    works = decide(("able", "baker"), [Finding(layer="able"), stalled, Finding(layer="baker")])
+    assert works == Verdict(state=State.OK, proven_layers=("able", "baker"), also=(replace(stalled, state=State.OK),))
+
+
+def test_a_silence_of_our_own_decides_until_every_rung_works() -> None:
+    mute = Finding(layer=OWN, state=State.BLOCKED, code=f"{OWN}.mute", silences=2)
+    half = decide(("able", "baker"), [Finding(layer="able"), mute])
+    assert half == Verdict(state=State.BLOCKED, finding=mute, proven_layers=("able",))
+    whole = decide(("able", "baker"), [Finding(layer="baker"), mute])
+    assert whole == Verdict(state=State.OK, proven_layers=("able", "baker"), also=(replace(mute, state=State.OK),))
 
 
 def test_without_a_ladder_or_without_evidence_nothing_is_ok() -> None:
