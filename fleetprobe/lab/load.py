@@ -319,6 +319,7 @@ def _expectation(table: _Table) -> Expectation:
         code=table.optional_text("code"),
         confidence=table.optional_text("confidence"),
         findings=table.texts("findings"),
+        says=table.texts("says"),
     )
     table.done()
     if expect.state not in _STATES:

@@ -177,6 +177,8 @@ class Expectation:
     """None means that the confidence is not looked at."""
     findings: tuple[str, ...] = ()
     """Codes that must be among the findings, whatever the verdict is."""
+    says: tuple[str, ...] = ()
+    """What the summary must name, e.g. the address of the box that is to blame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,7 +133,7 @@ def _configure(place: str, fleet: Sequence[Scenario], devices: Sequence[_End]) -
     yield "link set lo up"
     for end in devices:
         yield from (f"address add {address} dev {end.device}{_nodad(address)}" for address in end.addresses)
-    yield from (f"address add {a}{_width(a)} dev {devices[0].device}{_nodad(a)}" for a in _own(place, fleet))
+    yield from (f"address add {a}{_width(a)} dev {devices[0].device}{_aside(a)}" for a in _own(place, fleet))
     yield from (f"route add {route}" for route in _routes(place, fleet))
     yield "BATCH"
     yield "nft -f - <<'RULES'"
@@ -176,7 +176,8 @@ def _ends(place: str, links: Sequence[_Link]) -> list[_End]:
 def _routes(place: str, fleet: Sequence[Scenario]) -> list[str]:
     for scenario in fleet:
         if scenario.own and scenario.run.vantage == place:
-            return [f"default via {gateway}" for gateway in scenario.own.gateways]
+            v4, v6 = scenario.own.gateways
+            return [f"0.0.0.0/0 via {v4}", f"::/0 via {v6}"]
     shared = Place(place)
     return [*_ROUTES[shared], *(route for scenario in fleet for route in scenario.routes.get(shared, ()))]
 
@@ -189,6 +190,11 @@ def _own(place: str, fleet: Sequence[Scenario]) -> list[str]:
 
 def _nodad(address: str) -> str:
     return " nodad" if ":" in address else ""
+
+
+def _aside(address: str) -> str:
+    """An address that its machine answers to and never speaks from by itself (RFC 6724 §5, rule 3)."""
+    return " nodad preferred_lft 0" if ":" in address else ""
 
 
 def _width(address: str) -> str:

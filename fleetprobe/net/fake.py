@@ -9,7 +9,7 @@ or under `drive` without one. The steps that a host can be told to take are in `
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -62,6 +62,7 @@ class FakeNet:
         self._heard: dict[str, int] = {}
         self._heard_families: set[int] = set()
         self._heard_gateways: set[str | None] = set()
+        self._dead_flows: dict[str, Callable[[int], bool]] = {}
         self._sockets = 0
 
     # The table.
@@ -127,6 +128,11 @@ class FakeNet:
         self._neighbours[neighbour.address] = neighbour
         return self
 
+    def bundle(self, address: str, dead: Callable[[int], bool]) -> FakeNet:
+        """Several paths lead to an address: whether a source port takes one that swallows everything."""
+        self._dead_flows[address] = dead
+        return self
+
     def hears(self, *families: int) -> FakeNet:
         """Something outside has answered over these families before."""
         self._heard_families.update(families)
@@ -147,7 +153,7 @@ class FakeNet:
     @property
     def left_open(self) -> int:
         """Connections that nobody ended."""
-        return sum(not stream.aborted for stream in self.streams)
+        return sum(not stream.ended for stream in self.streams)
 
     # The verbs of `Net`.
 
@@ -190,18 +196,30 @@ class FakeNet:
         self.streams.append(stream)
         return told, stream
 
-    def _attempt(self, address: Address, port: int, plan: Plan, started: float, until_s: float) -> Dial:
+    def _attempt(
+        self, address: Address, port: int, plan: Plan, started: float, until_s: float, local_port: int | None = None
+    ) -> Dial:
         self.note("dial", address.text, port)
-        ended, fault = started + plan.connect_ms / 1000, plan.fault
+        self._sockets += 1
+        local_port = local_port or 40000 + self._sockets % 20000
+        swallows = self._dead_flows.get(address.text)
+        dead = swallows is not None and swallows(local_port)
+        ended, fault = started + plan.connect_ms / 1000, SILENT if dead else plan.fault
         if ended > until_s or (fault is not None and fault.event is Event.SILENT):
             ended, fault = max(until_s, started), fault or SILENT
-        self._sockets += 1
         return Dial(
             address=address, port=port, started_s=started, ended_s=ended, fault=fault, lag_ms=plan.lag_ms,
             local_address="2001:db8::2" if address.family == 6 else "192.0.2.2",
-            local_port=40000 + self._sockets % 20000, syn_retransmits=plan.syn_retransmits,
+            local_port=local_port, syn_retransmits=plan.syn_retransmits,
             rtt_ms=None if fault else plan.rtt_ms, mss_bytes=None if fault else 1448,
         )
+
+    async def flows(self, address: Address, port: int, local_ports: Sequence[int], until_s: float) -> tuple[Dial, ...]:
+        """What the next connections meet from these source ports; it uses up no script."""
+        plan, now = self._plan(address.text, port, keep=True), self.now()
+        dials = tuple(self._attempt(address, port, plan, now, until_s, one) for one in local_ports)
+        await self.clock.reach(max((dial.ended_s for dial in dials), default=now))
+        return dials
 
     def _note_heard(self, address: Address, port: int) -> None:
         self._heard[address.text] = port
@@ -216,10 +234,13 @@ class FakeNet:
         now, told = self.now(), self._surveys.get(address.text)
         if told is None:
             heard, route = self._heard.get(address.text), self._way(address)
+
+            def met(other: int) -> Fault | None:
+                return self._plan(address.text, other, keep=True).fault
+
             told = plain_survey(
-                address, port, route, now, max(now, until_s), lambda other: self._meets(address.text, other),
-                None if heard == port else heard, route.gateway in self._heard_gateways,
-                self._neighbours.get(route.gateway or address.text),
+                address, port, route, now, max(now, until_s), met, None if heard == port else heard,
+                route.gateway in self._heard_gateways, self._neighbours.get(route.gateway or address.text),
             )
         told = survey_at(told, now, max(now, until_s))
         await self.clock.reach(told.ended_s)
@@ -275,19 +296,12 @@ class FakeNet:
         self.note("trust", ca_file or "")
         return {"source": ca_file or "fake", "anchors": 0, "sha256": "0" * 64}
 
-    def _plan(self, address: str, port: int) -> Plan:
-        """The script of the next connection there."""
+    def _plan(self, address: str, port: int, *, keep: bool = False) -> Plan:
+        """The script of the next connection there, which is used up unless it is the last one."""
         plans = self._hosts.get((address, port))
         if plans:
-            return plans.pop(0) if len(plans) > 1 else plans[0]
+            return plans.pop(0) if len(plans) > 1 and not keep else plans[0]
         return Plan(fault=REFUSED if any(address == there for there, _ in self._hosts) else SILENT)
-
-    def _meets(self, address: str, port: int) -> Fault | None:
-        """How a knock there ends; it uses up no script."""
-        plans = self._hosts.get((address, port))
-        if plans:
-            return plans[0].fault
-        return REFUSED if any(address == there for there, _ in self._hosts) else SILENT
 
     def _way(self, address: Address) -> Route:
         six = address.family == 6

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class FakeStream:
-    """An open connection that follows its script. `sent` and `aborted` are there for tests to look at."""
+    """An open connection that follows its script. `sent`, `aborted` and `released` are there for tests to look at."""
 
     net: FakeNet
     address: Address
@@ -23,6 +23,7 @@ class FakeStream:
     secured: Handshake | None = None
     sent: bytearray = field(default_factory=bytearray)
     aborted: bool = False
+    released: bool = False
     _steps: list[Step] = field(default_factory=list)
     _since_s: float = 0.0
     _heard: bytearray = field(default_factory=bytearray)
@@ -61,7 +62,7 @@ class FakeStream:
 
     def info(self) -> TcpInfo | None:
         """Plain figures of a healthy path; what a deaf peer left unacknowledged is counted."""
-        if self.aborted:
+        if self.ended:
             return None
         return TcpInfo(
             rtt_ms=self.plan.rtt_ms, rtt_var_ms=self.plan.rtt_ms / 4, total_retransmits=self._unacked,
@@ -77,9 +78,20 @@ class FakeStream:
 
     def abort(self) -> None:
         """Counted once however often it is called."""
-        if not self.aborted:
+        if not self.ended:
             self.net.note("abort", self.address.text, self.port)
-        self.aborted = True
+            self.aborted = True
+
+    def release(self) -> None:
+        """Counted once, and only if it was not aborted before."""
+        if not self.ended:
+            self.net.note("release", self.address.text, self.port)
+            self.released = True
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was given back in one way or the other."""
+        return self.aborted or self.released
 
     def _next(self) -> Step | None:
         """The step that is due, past every `Hear` that was satisfied."""

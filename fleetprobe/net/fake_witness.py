@@ -46,12 +46,13 @@ def plain_survey(
     met: Callable[[int], Fault | None], heard_port: int | None, gateway_heard: bool,
     neighbour: Neighbour | None,
 ) -> Survey:
-    """Two other ports as the table has them; UDP is silent, ping not permitted, the next hop a reachable one."""
+    """The port once more and two others as the table has them; UDP is silent, ping not permitted."""
     likely = next(other for other in _OTHER_PORTS if other != port)
     knocks = tuple(_knock(address, other, now, until_s, met(other)) for other in (likely, _CLOSED_PORT))
     hop = route.gateway
     return Survey(
         address=address, port=port, started_s=now, ended_s=until_s, knocks=knocks,
+        fresh=(_knock(address, port, now, until_s, met(port)),),
         poke=Poke(address=address, port=_POKED_PORT, ttl=None, outcome=Poked.SILENT, started_s=now,
                   ended_s=until_s, packets=2),
         ping=Ping(address=address, permitted=False, started_s=now, ended_s=now),

@@ -146,7 +146,6 @@ class Anchor:
 
     name: str
     days_left: int
-    """Negative once it has expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +160,7 @@ class Trust:
     skipped: int
     """Entries of the file that OpenSSL does not take."""
     soonest: tuple[Anchor, ...]
-    """Those that end soonest, expired ones first."""
+    """Those that end soonest of the ones that still live."""
     expired: int
     unusable: str | None = None
     """Why the file named by SSL_CERT_FILE cannot be used."""

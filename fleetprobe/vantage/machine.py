@@ -64,15 +64,16 @@ def trust(facts: Trust) -> Check:
         what = "holds no certificate authority" if not facts.count else "holds none that has not expired"
         summary = f"the trust store ({facts.source}) {what}: every TLS target would seem untrusted"
         return Check(name="trust store", outcome=Outcome.FAIL, summary=summary, facts=told, fix=fix)
-    summary = f"{facts.count} certificate authorities in {facts.source}"
-    ending = [anchor for anchor in facts.soonest if 0 <= anchor.days_left <= _ENDING_DAYS]
+    noun = "authority" if facts.count == 1 else "authorities"
+    summary = f"{facts.count} trusted {noun} in {facts.source}"
+    ending = [anchor for anchor in facts.soonest if anchor.days_left <= _ENDING_DAYS]
     if ending:
         names = _names(ending)
         summary = f"{summary}; soon to end: {names}. Chains up to them will fail then"
         return Check(name="trust store", outcome=Outcome.WARN, summary=summary, facts=told, fix=fix)
     if facts.expired:
         summary += f", {facts.expired} of them expired"
-    elif facts.soonest:
+    if facts.soonest:
         summary += f"; the first ends in {facts.soonest[0].days_left} days"
     return Check(name="trust store", outcome=Outcome.PASS, summary=summary, facts=told)
 
@@ -102,28 +103,17 @@ def tcp_settings(facts: TcpSettings) -> tuple[Check, ...]:
 
 def _odd(facts: TcpSettings) -> list[tuple[str, str]]:
     """What hides faults: the sentence, and the setting that would not."""
-    found = []
+    found: dict[str, str] = {}
     if facts.tcp_mtu_probing is not None and facts.tcp_mtu_probing >= 2:
-        found.append(
-            ("tcp_mtu_probing is 2: this machine always begins small, so MTU black holes stay hidden",
-             "tcp_mtu_probing=0")
-        )
+        found["tcp_mtu_probing=0"] = "this machine always begins small, so MTU black holes stay hidden"
     if facts.tcp_sack == 0:
-        found.append(
-            ("tcp_sack is 0: what proves a black hole on the way there (selective acknowledgement) is missing",
-             "tcp_sack=1")
-        )
+        found["tcp_sack=1"] = "selective acknowledgement, which proves a black hole on the way there, is missing"
     if facts.ip_no_pmtu_disc:
-        found.append(
-            (f"ip_no_pmtu_disc is {facts.ip_no_pmtu_disc}: our packets may be fragmented on the way, "
-             "so MTU faults stay hidden", "ip_no_pmtu_disc=0")
-        )
+        found["ip_no_pmtu_disc=0"] = "our packets may be fragmented on the way, so MTU faults stay hidden"
     if facts.tcp_syn_retries is not None and facts.tcp_syn_retries < 2:
-        found.append(
-            (f"tcp_syn_retries is {facts.tcp_syn_retries}: one lost packet more and a target seems silent",
-             "tcp_syn_retries=6")
-        )
-    return found
+        found["tcp_syn_retries=6"] = "two lost packets and a target seems silent"
+    names = ((setting.partition("=")[0], setting, why) for setting, why in found.items())
+    return [(f"{name} is {getattr(facts, name)}: {why}", setting) for name, setting, why in names]
 
 
 def software(facts: Software) -> Check:
