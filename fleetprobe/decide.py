@@ -162,9 +162,10 @@ def _broken(
 ) -> Verdict:
     silences = sum(finding.silences for finding in findings if finding.seen_at == cause.seen_at)
     unexplained = cause.silences > 0 and silences < ENOUGH_SILENCES
+    still_open = _open(cause, works)
     return Verdict(
         state=State.UNKNOWN if unexplained else cause.state,
-        finding=replace(cause, could_also_be=_open(cause, works)),
+        finding=cause if still_open == cause.could_also_be else replace(cause, could_also_be=still_open),
         proven_layers=tuple(name for name in ladder if name in works and name != cause.layer),
         also=_others(ladder, findings, works, cause),
     )

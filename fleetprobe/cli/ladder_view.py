@@ -231,8 +231,9 @@ def _addresses(row: Row, marks: Marks, width: int) -> list[Section]:
         return []
     grid = Table.grid(padding=(0, 1))
     for _ in range(3):
-        grid.add_column(no_wrap=True)
-    grid.add_column(justify="right", no_wrap=True)
+        # Not the ellipsis of rich, which an ASCII terminal cannot show.
+        grid.add_column(no_wrap=True, overflow="crop")
+    grid.add_column(justify="right", no_wrap=True, overflow="crop")
     for one in addresses[:_LISTED]:
         grid.add_row(
             mark_of(one.get("outcome"), marks),

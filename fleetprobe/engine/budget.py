@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fleetprobe.net.interface import Address
@@ -99,6 +99,10 @@ class _Lane:
     def idle(self) -> bool:
         return self.inside == 0 and not self.waiting
 
+    @property
+    def limited(self) -> bool:
+        return self.limit.at_once is not None or self.limit.per_second is not None
+
     async def enter(self, now: Callable[[], float]) -> None:
         at_once = self.limit.at_once
         if at_once is not None and self.inside >= at_once:
@@ -121,6 +125,8 @@ class _Lane:
 
     def leave(self) -> None:
         """Hand the place to the first who waits, or give it back."""
+        if not self.limited:
+            return
         while self.waiting:
             place = self.waiting.popleft()
             if not place.done():
@@ -138,7 +144,7 @@ class _Lane:
 
 
 class Gate:
-    """Guard and manners together. `enter` waits for admission, `leave` must follow."""
+    """Guard and manners together."""
 
     def __init__(self, manners: Manners, guard: Guard) -> None:
         self._manners = manners
@@ -152,13 +158,33 @@ class Gate:
         """Why the address must not be touched, or None."""
         return self._guard.denied(address)
 
-    async def enter(self, address: Address, now: Callable[[], float], *, on_link: bool = False) -> float:
+    def admission(self, address: Address, *, on_link: bool = False) -> Admission:
+        """The way in for one use of an address."""
+        # From the narrowest to the widest, so that nobody holds a wide place while waiting for a narrow one.
+        lanes = [
+            _lane(self._hosts, address.text, self._manners.per_host),
+            _lane(self._prefixes, _prefix(address), self._manners.per_prefix),
+            self._everything,
+        ]
+        if on_link:
+            lanes.insert(2, self._on_link)
+        return Admission(lanes)
+
+
+class Admission:
+    """Enter once, leave once."""
+
+    def __init__(self, lanes: Sequence[_Lane]) -> None:
+        self._lanes = lanes
+
+    async def enter(self, now: Callable[[], float]) -> float:
         """Wait until the address may be touched; returns the seconds spent waiting."""
         started = now()
         entered: list[_Lane] = []
         try:
-            for lane in self._lanes(address, on_link):
-                await lane.enter(now)
+            for lane in self._lanes:
+                if lane.limited:
+                    await lane.enter(now)
                 entered.append(lane)
         except asyncio.CancelledError:
             for lane in entered:
@@ -166,16 +192,10 @@ class Gate:
             raise
         return now() - started
 
-    def leave(self, address: Address, *, on_link: bool = False) -> None:
+    def leave(self) -> None:
         """Make room for the next one."""
-        for lane in self._lanes(address, on_link):
+        for lane in self._lanes:
             lane.leave()
-
-    def _lanes(self, address: Address, on_link: bool) -> tuple[_Lane, ...]:
-        # From the narrowest to the widest, so that nobody holds a wide place while waiting for a narrow one.
-        host = _lane(self._hosts, address.text, self._manners.per_host)
-        prefix = _lane(self._prefixes, _prefix(address), self._manners.per_prefix)
-        return (host, prefix, self._on_link, self._everything) if on_link else (host, prefix, self._everything)
 
 
 def _lane(lanes: OrderedDict[str, _Lane], key: str, limit: Limit) -> _Lane:

@@ -77,7 +77,7 @@ def judge(facts: LinkFacts, policy: Policy) -> Sequence[Finding]:
         return (_down(facts, link),)
     if facts.down:
         return (_down(facts, facts.down[0]),)
-    return (Finding(layer="link", tentative=True, facts=facts.record()),)
+    return (_UNTESTED,)
 
 
 def _down(facts: LinkFacts, link: Link) -> Finding:
@@ -89,5 +89,7 @@ def _down(facts: LinkFacts, link: Link) -> Finding:
 def _works(link: Link) -> bool:
     return link.up and link.carrier is not False and link.operstate not in _DOWN
 
+
+_UNTESTED = Finding(layer="link", tentative=True)
 
 LAYER = Layer(name="link", probe=probe, judge=judge, emits=frozenset({"vantage.link_down"}))

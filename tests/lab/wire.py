@@ -6,6 +6,7 @@ code with fleetprobe, so that the scanner is graded against faults which somethi
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import json
 import os
@@ -29,10 +30,12 @@ import dns.rdatatype
 RESOLVER = "203.0.113.53"
 DNS_TIMEOUT_S = 2.5
 CONNECT_TIMEOUT_S = 4.0
-TALK_TIMEOUT_S = 3.2
+TALK_TIMEOUT_S = 5.0
 IP_RECVERR, IPV6_RECVERR, MSG_ERRQUEUE = 11, 25, 0x2000
 EXTENDED_ERROR = struct.Struct("=IBBBBII")
 TOTAL_RETRANS_OFFSET = 8 + 23 * 4
+OTHER_PORTS = (1, 22, 80, 443)
+LIFE_TIMEOUT_S = 0.7
 PORTS = {"http": 80, "https": 443, "tls": 443, "ssh": 22}
 
 
@@ -47,19 +50,32 @@ def observe(fields: dict[str, Any], resolver: str, ca_file: str) -> dict[str, An
     except ValueError:
         seen["dns"] = resolve(dialled, resolver)
         addresses = seen["dns"]["addresses"]
+        seen["hosts"] = pinned(dialled)
     name = fields.get("sni", host)
     for address in addresses:
         seen["addresses"][address] = talk(url.scheme, address, port, name, url.path, ca_file)
     return seen
 
 
+def pinned(name: str) -> list[str]:
+    with open("/etc/hosts", encoding="ascii") as lines:
+        return [line.split()[0] for line in lines if name in line.split()[1:]]
+
+
 def resolve(name: str, resolver: str) -> dict[str, Any]:
     start = time.monotonic()
-    found: dict[str, Any] = {"addresses": [], "aliases": [], "rcode": "silent"}
+    found: dict[str, Any] = {"addresses": [], "aliases": [], "rcode": "silent", "cut": False}
     for kind in ("A", "AAAA"):
         try:
-            reply = dns.query.udp(dns.message.make_query(name, kind), resolver, timeout=DNS_TIMEOUT_S)
+            query = dns.message.make_query(name, kind)
+            reply = dns.query.udp(query, resolver, timeout=DNS_TIMEOUT_S)
+            found["cut"] = bool(reply.flags & dns.flags.TC)
+            if found["cut"]:
+                reply = dns.query.tcp(query, resolver, timeout=DNS_TIMEOUT_S)
         except dns.exception.Timeout:
+            break
+        except PermissionError:
+            found["rcode"] = "denied"
             break
         found["rcode"] = dns.rcode.to_text(reply.rcode())
         for rrset in reply.answer:
@@ -78,6 +94,9 @@ def talk(scheme: str, address: str, port: int, name: str, path: str, ca_file: st
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         seen = connect(sock, address, port)
+        seen["udp"] = datagram(address)
+        if seen["connect"] == "silent":
+            seen["alive"] = "refused" in seen["udp"] or any(speaks(address, p) for p in OTHER_PORTS if p != port)
         if seen["connect"] != "open":
             return seen
         sock.settimeout(TALK_TIMEOUT_S)
@@ -95,7 +114,10 @@ def talk(scheme: str, address: str, port: int, name: str, path: str, ca_file: st
 def connect(sock: socket.socket, address: str, port: int) -> dict[str, Any]:
     start = time.monotonic()
     sock.setblocking(False)
-    code = sock.connect_ex((address, port))
+    try:
+        code = sock.connect_ex((address, port))
+    except OSError as error:
+        code = error.errno or 0
     at_once = code != 115
     if not at_once:
         poll = select.poll()
@@ -112,6 +134,30 @@ def connect(sock: socket.socket, address: str, port: int) -> dict[str, Any]:
     }
 
 
+def speaks(address: str, port: int) -> bool:
+    """Whether a port of the address answers a SYN at all, with whatever."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(LIFE_TIMEOUT_S)
+        return sock.connect_ex((address, port)) in (0, errno.ECONNREFUSED)
+
+
+def datagram(address: str) -> str:
+    """What becomes of a datagram to a port that is surely closed, in the words of the system."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(LIFE_TIMEOUT_S)
+        try:
+            sock.connect((address, 33999))
+            sock.send(b"?")
+            sock.recv(64)
+        except TimeoutError:
+            return "silent"
+        except OSError as error:
+            return os.strerror(error.errno or 0).lower()
+        return "answered"
+
+
 def error_queue(sock: socket.socket, target: str) -> dict[str, Any] | None:
     try:
         _, ancillary, _, _ = sock.recvmsg(512, 512, MSG_ERRQUEUE)
@@ -121,7 +167,7 @@ def error_queue(sock: socket.socket, target: str) -> dict[str, Any] | None:
     _, _, kind, code, *_ = EXTENDED_ERROR.unpack_from(data)
     raw = data[24:40] if ":" in target else data[20:24]
     sender = str(ipaddress.ip_address(raw))
-    own = sender in ("198.18.1.10", "198.18.4.10", "2001:db8:1::10")
+    own = sender == sock.getsockname()[0]
     return {"type": kind, "code": code, "from": "self" if own else "target" if sender == target else sender}
 
 
