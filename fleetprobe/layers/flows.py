@@ -56,6 +56,9 @@ async def probe(ground: Ground, net: Net) -> FlowFacts:
     twin = dial.twin
     if twin is None or dial.local_port is None or twin.local_port is None:
         return FlowFacts(None, None, ())
+    if dial.started_s < twin.started_s:
+        # The first attempt came through after all: its twin was only cut short.
+        return FlowFacts(None, None, ())
     ports = (twin.local_port, dial.local_port)
     rounds: list[tuple[Dial, ...]] = []
     for _ in range(_ROUNDS):
