@@ -73,7 +73,7 @@ _SYSCTL_ROUTER = (
 )
 # Only group 0 is mapped, so this is everybody in the lab.
 _SYSCTL_CLIENT = (("ipv4/ping_group_range", "0 0"),)
-_SYSCTL: dict[Place, tuple[tuple[str, str], ...]] = {
+_SYSCTL: dict[str, tuple[tuple[str, str], ...]] = {
     Place.CLIENT: _SYSCTL_CLIENT, Place.CLIENT_V4: _SYSCTL_CLIENT, Place.SERVER: (),
     Place.ROUTER_NEAR: _SYSCTL_ROUTER, Place.ROUTER_FAR: _SYSCTL_ROUTER,
 }
@@ -121,7 +121,7 @@ def build_script(fleet: Sequence[Scenario], state: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _inside(state: Path, place: Place, commands: Iterable[str]) -> list[str]:
+def _inside(state: Path, place: str, commands: Iterable[str]) -> list[str]:
     file = shlex.quote(str(namespace_file(state, place)))
     return [f"nsenter --net={file} sh -e <<'INSIDE'", *commands, "INSIDE"]
 
@@ -147,10 +147,10 @@ def _last_touch(scenario: Scenario) -> Iterator[tuple[str, list[str]]]:
     Settings come after the rules because those of nf_conntrack exist only once a rule wants it.
     """
     own = scenario.own
-    settings = dict[str, tuple[str, ...]](scenario.settings)
+    settings: list[tuple[str, tuple[str, ...]]] = list(scenario.settings.items())
     if own is not None:
-        settings[scenario.run.vantage] = own.settings
-    for place, lines in settings.items():
+        settings.append((scenario.run.vantage, own.settings))
+    for place, lines in settings:
         pairs = (line.partition("=") for line in lines)
         yield place, [f"echo {shlex.quote(value)} > /proc/sys/net/{key}" for key, _, value in pairs]
     if own is not None:

@@ -40,6 +40,8 @@ from fleetprobe.net.interface import (
 from fleetprobe.net.script import REFUSED, SILENT, Plan, Step, TlsScript
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin, Survey
 
+__all__ = ["FakeNet", "FakeStream", "drive"]
+
 T = TypeVar("T")
 
 

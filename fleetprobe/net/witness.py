@@ -326,6 +326,7 @@ class Witnessing(Protocol):
         most_hops: int = 16,
         *,
         likely_hops: int | None = None,
+        sparing: bool = False,
     ) -> Walk:
         """SYNs to the very port with TTL 1 to 12 at once, then to `most_hops` (64 at most) if the path goes on.
 
@@ -333,6 +334,7 @@ class Witnessing(Protocol):
         SYN with a TTL of the host's distance or more could complete a handshake. Ends at once when the end
         and all TTLs below it have answered; silence costs 0.9 s in each of the two volleys, and up to 6
         datagrams when nothing at all was heard. A SYN is not repeated, so a lost one is a silent hop.
+        `sparing` walks a few hops at a time instead, so that at most three SYNs go beyond the last answer.
         """
 
     async def rst_origin(

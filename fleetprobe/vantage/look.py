@@ -13,7 +13,7 @@ from pathlib import Path
 from OpenSSL import SSL
 
 from fleetprobe.model.version import VERSION
-from fleetprobe.net.interface import Address
+from fleetprobe.net.interface import Address, DnsReply, Event, Fault, RecordType
 from fleetprobe.net.live import resolv_conf, udp
 from fleetprobe.net.live.links import LinkTable, open_links
 from fleetprobe.net.live.nameserver import Nameserver
@@ -91,9 +91,16 @@ async def _resolver(server: ServerAddress, reactor: Reactor, offline: bool) -> R
     until_s = reactor.now() + _RESOLVER_S
     try:
         nameserver.begin_control(until_s)
-        return Resolver(server=str(server), reply=await nameserver.control(until_s))
+        reply = await nameserver.control(until_s)
+        return Resolver(server=str(server), reply=reply or _silence(server))
     finally:
         await nameserver.close()
+
+
+def _silence(server: ServerAddress) -> DnsReply:
+    """The question was still open at its end, as when our own loop is late."""
+    fault = Fault(Event.SILENT)
+    return DnsReply(server=str(server), record_type=RecordType.A, duration_ms=_RESOLVER_S * 1000.0, fault=fault)
 
 
 async def _gateway(

@@ -20,6 +20,8 @@ _UNRESOLVED: Final = frozenset({NeighbourState.INCOMPLETE, NeighbourState.FAILED
 _ALIVE: Final = frozenset({Poked.PORT_CLOSED, Poked.ANSWERED})
 _SLOW_MS: Final = Slow().dns_ms
 _SHOWN: Final = 32
+_DENIED_FIX: Final = "Allow outgoing packets in this machine's firewall: `nft list ruleset`."
+_LOST_FIX: Final = "Correct the nameservers in /etc/resolv.conf, or name one that answers with --resolver."
 
 
 def interfaces(links: Sequence[Link], ways: Sequence[Ways]) -> tuple[Check, ...]:
@@ -159,7 +161,7 @@ def _route(way: Ways, gateway: Gateway | None) -> Check:
             outcome=Outcome.FAIL,
             summary=f"our own firewall refuses to send to {gateway.address} (EPERM)",
             facts=facts,
-            fix="Allow outgoing packets in this machine's firewall: `nft list ruleset`.",
+            fix=_DENIED_FIX,
         )
     return Check(name="route", outcome=Outcome.PASS, summary=f"{place}, {_gateway_word(gateway)}", facts=facts)
 
@@ -194,15 +196,13 @@ def _resolver(one: Resolver, alone: bool) -> Check:
     if reply.rcode is None:
         if reply.fault is not None and reply.fault.errno_name is not None:
             facts.update(errno_name=reply.fault.errno_name)
-        summary = f"{one.server} {_lost(reply)}" + (
-            ", and neither does any other: no name can be resolved" if alone else ": each name waits for it first"
-        )
+        after = "nobody is left, so no name can be resolved" if alone else "others answer, but later"
         return Check(
             name="resolver",
             outcome=Outcome.FAIL if alone else Outcome.WARN,
-            summary=summary,
+            summary=f"{one.server} {_lost(reply)}: {after}",
             facts=facts,
-            fix="Correct the nameservers in /etc/resolv.conf, or name one that answers with --resolver.",
+            fix=_DENIED_FIX if _denied(reply) else _LOST_FIX,
         )
     facts.update(rcode=reply.rcode)
     took = f"in {reply.duration_ms:.1f} ms"
@@ -228,6 +228,12 @@ def _resolver(one: Resolver, alone: bool) -> Check:
 
 def _lost(reply: DnsReply) -> str:
     fault = reply.fault
+    if _denied(reply):
+        return "cannot be asked, as our own firewall refuses (EPERM)"
     if fault is None or fault.event is Event.SILENT:
         return f"is silent for {reply.duration_ms / 1000:.1f} s"
     return f"does not answer ({fault.errno_name or fault.event})"
+
+
+def _denied(reply: DnsReply) -> bool:
+    return reply.fault is not None and reply.fault.errno_name == "EPERM"

@@ -192,15 +192,16 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "ip.routing_loop": _icmp((11, 0), (3, 0), sender="router"),
     "tcp.refused": lambda seen: _all(seen, lambda a: _refused(a) and a["rst_ttl"] == (1 if a["on_link"] else 3)),
     "tcp.rejected": _either(_icmp((3, 2), (3, 3), (1, 4), sender="router|target"), _reset_at(2)),
+    "tcp.new_flows_dropped": _silent(alive=False, gateway=True, kept=True),
     "tcp.filtered": _silent(alive=True),
     "tcp.timeout": lambda seen: _all(seen, lambda a: a["connect"] == "silent" and a["icmp"] is None),
     "tcp.reset": _ended("reset"),
     "tcp.closed": _ended("closed", some=False),
     "tcp.stalled": _either(_ended("silent", some=True), _unacknowledged),
-    "tcp.syn_retransmit": _either(
-        _both(healthy, _took(*SYN_RETRANSMIT_MS), lambda seen: _all(seen, lambda a: a["retransmits"] == 1)),
-        # One connection is all that the wire tries; a second one, from another source port, gets through.
-        _silent(alive=True),
+    # The wire tries one connection; that a second one gets through, from another source port, shows in `alive`.
+    "tcp.flow_dependent": _silent(alive=True),
+    "tcp.syn_retransmit": _both(
+        healthy, _took(*SYN_RETRANSMIT_MS), lambda seen: _all(seen, lambda a: a["retransmits"] == 1)
     ),
     "tls.not_tls": _not_tls,
     "tls.dropped": _dropped,

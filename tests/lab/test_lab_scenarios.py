@@ -142,7 +142,7 @@ def test_a_script_is_read_verb_by_verb(tmp_path: Path) -> None:
         ("[[target]]", "[firewall.r9]\n[[target]]", "it can be cl, cl4, r1"),
         ("[[target]]", '[run]\nvantage = "sv"\n[[target]]', "`vantage` must be one of cl, cl4"),
         ("[[target]]", '[own]\nnumber = 100\n[[target]]', "`number` must lie between 1 and 99"),
-        ("[[target]]", '[own]\nnumber = 1\nsettings = ["a b"]\n[[target]]', r"\[own\]: setting 'a b': write NAME=VALUE"),
+        ("[[target]]", '[own]\nnumber = 1\nsettings = ["a b"]\n[[target]]', "setting 'a b': write NAME=VALUE"),
         ("[[target]]", '[settings]\nr1 = ["../x=1"]\n[[target]]', r"setting '../x=1': write NAME=VALUE"),
         ("[[target]]", '[own]\nnumber = 1\n[run]\nvantage = "cl4"\n[[target]]', "leave `vantage` out"),
         ("[[target]]", '[hosts."a.lab.test"]\naddress = "x"\n[[target]]', "'x' is not an IP address"),

@@ -93,6 +93,10 @@ def resolve(name: str, resolver: str) -> dict[str, Any]:
     return found
 
 
+KEPT: dict[str, socket.socket] = {}
+"""Connections to bare ports stay open to the end: others are to be seen beside them."""
+
+
 def talk(scheme: str, address: str, port: int, name: str, path: str, ca_file: str) -> dict[str, Any]:
     with stream(address) as sock:
         if sock.family == socket.AF_INET6:
@@ -100,20 +104,29 @@ def talk(scheme: str, address: str, port: int, name: str, path: str, ca_file: st
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         seen = connect(sock, address, port)
-        if seen["connect"] != "open":
-            return {**seen, **surroundings(address, port, sock.getsockname()[0], seen["connect"])}
-        sock.settimeout(TALK_TIMEOUT_S)
-        request = f"GET {path or '/'} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
-        start = time.monotonic()
-        if scheme == "http":
-            seen["answer"] = exchange(sock, request, start)
-        elif scheme in ("https", "tls"):
-            seen["tls"] = handshake(sock, name, ca_file, request if scheme == "https" else None)
-        elif scheme == "ssh":
-            seen["answer"] = exchange(sock, b"", start)
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-        seen["unacked"] = struct.unpack_from("=I", info, UNACKED_OFFSET)[0]
-        return seen
+        own = sock.getsockname()[0]
+        if seen["connect"] == "open":
+            return {**seen, **speak(sock, scheme, name, path, ca_file)}
+    # Only now that this one is closed: its SYNs would go on, and might yet get through.
+    return {**seen, **surroundings(address, port, own, seen["connect"])}
+
+
+def speak(sock: socket.socket, scheme: str, name: str, path: str, ca_file: str) -> dict[str, Any]:
+    sock.settimeout(TALK_TIMEOUT_S)
+    request = f"GET {path or '/'} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
+    start = time.monotonic()
+    seen: dict[str, Any] = {}
+    if scheme == "http":
+        seen["answer"] = exchange(sock, request, start)
+    elif scheme in ("https", "tls"):
+        seen["tls"] = handshake(sock, name, ca_file, request if scheme == "https" else None)
+    elif scheme == "tcp":
+        KEPT[sock.getpeername()[0]] = sock.dup()
+    elif scheme == "ssh":
+        seen["answer"] = exchange(sock, b"", start)
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    seen["unacked"] = struct.unpack_from("=I", info, UNACKED_OFFSET)[0]
+    return seen
 
 
 def stream(address: str) -> socket.socket:
@@ -129,6 +142,7 @@ def surroundings(address: str, port: int, own: str, outcome: str) -> dict[str, A
     on_link = address.startswith(gateway[0] + gateway[1])
     seen: dict[str, Any] = {"udp": datagram(address), "on_link": on_link}
     if outcome == "silent":
+        seen["kept"] = echoes(KEPT[address]) if address in KEPT else None
         others = (p for p in OTHER_PORTS if p != port)
         seen["alive"] = "refused" in seen["udp"] or any(answers(address, p) for p in others)
         seen["gateway"] = answers("".join((*gateway[:2], "1")), 1)
@@ -136,6 +150,16 @@ def surroundings(address: str, port: int, own: str, outcome: str) -> dict[str, A
         hops = range(1, FARTHEST_HOP + 1)
         seen["rst_ttl"] = next((ttl for ttl in hops if answers(address, port, ttl)), None)
     return seen
+
+
+def echoes(sock: socket.socket) -> bool:
+    """Whether what is said over a connection from before still comes back."""
+    sock.settimeout(LIFE_TIMEOUT_S)
+    try:
+        sock.sendall(b"?")
+        return sock.recv(1) == b"?"
+    except OSError:
+        return False
 
 
 def answers(address: str, port: int, ttl: int | None = None) -> bool:

@@ -215,6 +215,13 @@ def test_a_silent_resolver_is_a_warning_beside_a_living_one_and_a_failure_when_a
     said(other, Outcome.FAIL, "ECONNREFUSED", "no name can be resolved")
 
 
+def test_a_question_that_our_own_firewall_keeps_back_is_not_blamed_on_the_resolver() -> None:
+    denied = reply(None, 0.1, Fault(Event.ERROR, "EPERM"))
+    (check,) = ways.resolvers([resolver(denied)])
+    said(check, Outcome.FAIL, "our own firewall refuses (EPERM)")
+    assert "resolv.conf" not in (check.fix or "")
+
+
 @pytest.mark.parametrize("rcode", ["REFUSED", "SERVFAIL"])
 def test_a_resolver_that_answers_with_an_error_is_alive_and_a_warning(rcode: str) -> None:
     said(ways.resolvers([resolver(reply(rcode))])[0], Outcome.WARN, "alive", rcode)

@@ -24,7 +24,7 @@ _LIKELY_CLOSED = 1
 _PREFIX_BITS = {4: 24, 6: 48}
 _KEPT = 65_536
 _PATIENCE_S = 0.1
-_FRESH = 3
+_FRESH = 1
 _CONNTRACK = Path("/proc/sys/net/netfilter")
 
 
@@ -119,7 +119,7 @@ class Surveyor:
         key = (_prefix(address), route.gateway)
         task = self._walks.get(key)
         if task is None:
-            task = asyncio.create_task(walk.walk(self._reactor, address, port, until_s))
+            task = asyncio.create_task(walk.walk(self._reactor, address, port, until_s, sparing=True))
             self._walks[key] = task
             if len(self._walks) > _KEPT:
                 self._walks.popitem(last=False)
