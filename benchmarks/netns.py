@@ -25,6 +25,9 @@ from fleetprobe.lab.topology import build_script, etc_files, namespace_file
 
 ROOT = Path(__file__).parent.parent
 _PLAIN = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+SLOW_FROM = 9000
+"""Servers on this port and above think before they answer."""
+_THINKING_S = 0.3
 _BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
 
 
@@ -131,6 +134,8 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     try:
         async with asyncio.timeout(30):
             await reader.readuntil(b"\r\n\r\n")
+            if writer.get_extra_info("sockname")[1] >= SLOW_FROM:
+                await asyncio.sleep(_THINKING_S)
             writer.write(_BODY)
             await writer.drain()
             await reader.read()

@@ -69,12 +69,17 @@ def decide(
 
 def best(verdicts: Sequence[Verdict]) -> int:
     """Which of a target's addresses speaks for it: the index of its best one, the earlier of equals."""
-    return min(range(len(verdicts)), key=lambda index: (_GOODNESS[verdicts[index].state], index))
+    return min(range(len(verdicts)), key=lambda index: (*_goodness(verdicts[index]), index))
 
 
 def worst(verdicts: Sequence[Verdict]) -> int:
     """Which address speaks for a target that expects all of them: the index of its worst one."""
     return max(range(len(verdicts)), key=lambda index: (_GOODNESS[verdicts[index].state], -index))
+
+
+def _goodness(verdict: Verdict) -> tuple[int, int]:
+    """State first; of two failures the one that got farther up the ladder says more."""
+    return _GOODNESS[verdict.state], -len(verdict.proven_layers)
 
 
 _GOODNESS = {State.OK: 0, State.SLOW: 1, State.UNKNOWN: 2, State.FAIL: 3, State.BLOCKED: 4}

@@ -34,23 +34,32 @@ class Branch:
         self._climbs: list[Climb] = []
         self._queue_s = 0.0
         self._verdict: Verdict | None = None
-        self._connected: bool | None = None
-        self._base_over: anyio.Event | None = None
+        self._admitted = _Mark()
+        self._stands = _Mark()
+        self._deadline = trunk.deadline
 
     async def run(self, elder: Sequence[Branch]) -> None:
         """Be admitted, climb, settle. `elder` are the earlier addresses of the same family."""
         denied = self._gate.denied(self.address)
         if denied is not None:
             self._verdict = Verdict(state=State.BLOCKED, finding=found("policy.denied", denied, {}))
-            self._over(connected=False)
+            self._admitted.set(True)
+            self._stands.set(False)
             return
+        # Elders go in first: who waits for an elder must not hold a place that the elder still needs.
+        for branch in elder:
+            await branch._admitted.wait()
         admission = self._gate.admission(self.address, on_link=_on_link(self._net.route(self.address)))
-        self._queue_s = await admission.enter(self._net.now)
+        try:
+            self._queue_s = await admission.enter(self._net.now)
+        finally:
+            self._admitted.set(True)
+        self._deadline += self._queue_s
         try:
             whole = await self._climb_first(elder)
             await self._settle(whole)
         finally:
-            self._over(connected=False)
+            self._stands.set(False)
             admission.leave()
 
     def result(self) -> AddressResult:
@@ -60,33 +69,26 @@ class Branch:
             address=self.address, climbs=self._climbs, verdict=self._verdict, queue_s=self._queue_s
         )
 
-    async def connects(self) -> bool:
-        """Wait until the base of the first climb is over; whether it reached a connection."""
-        if self._connected is None:
-            self._base_over = self._base_over or anyio.Event()
-            await self._base_over.wait()
-        return bool(self._connected)
-
     async def _climb_first(self, elder: Sequence[Branch]) -> bool:
-        """The first climb. Returns whether it is this branch's part to climb the whole ladder."""
+        """The first climb. Returns whether it is this branch's part to climb the whole ladder.
+
+        An address of the family that stood the whole ladder spares the later ones all but the connection,
+        unless every address is expected to work.
+        """
         climb, ground = self._new_climb("climb"), self._new_ground()
         try:
             await ascend(self._ways.base, ground, climb, self._net)
-            self._over(connected=not climb.broke)
-            for branch in elder:
-                if await branch.connects():
-                    return False
+            if self._trunk.target.expect.addresses != "all":
+                for branch in elder:
+                    if await branch._stands.wait():
+                        self._stands.set(not climb.broke)
+                        return False
             if self._ways.upper and not climb.broke:
                 await ascend(self._ways.upper, ground, climb, self._net)
+            self._stands.set(not climb.broke)
             return True
         finally:
             end(ground, climb)
-
-    def _over(self, *, connected: bool) -> None:
-        if self._connected is None:
-            self._connected = connected
-        if self._base_over is not None:
-            self._base_over.set()
 
     async def _settle(self, whole: bool) -> None:
         """Ask one witness after another until the cause is settled or nothing more can tell."""
@@ -96,7 +98,7 @@ class Branch:
             match decide(self._ways.names[whole], self._findings(), offers, asked):
                 case Ask() as ask:
                     asked.add(ask)
-                    if self._net.now() < self._trunk.deadline:
+                    if self._net.now() < self._deadline:
                         await self._witness(ask, whole)
                 case Verdict() as verdict:
                     self._verdict = verdict
@@ -136,11 +138,31 @@ class Branch:
         return Ground(
             target=trunk.target,
             policy=trunk.policy,
-            deadline=trunk.deadline,
+            deadline=self._deadline,
             addresses=trunk.addresses,
             address=self.address,
             facts=dict(trunk.facts),
         )
+
+
+class _Mark:
+    """Something that is decided once, and that others may wait for. Costs nothing while nobody waits."""
+
+    def __init__(self) -> None:
+        self._value: bool | None = None
+        self._event: anyio.Event | None = None
+
+    def set(self, value: bool) -> None:
+        if self._value is None:
+            self._value = value
+            if self._event is not None:
+                self._event.set()
+
+    async def wait(self) -> bool:
+        if self._value is None:
+            self._event = self._event or anyio.Event()
+            await self._event.wait()
+        return bool(self._value)
 
 
 def _declared(limbs: Sequence[Layer], name: str) -> tuple[Layer, Witness]:

@@ -39,17 +39,25 @@ class Manners:
 class Guard:
     """Allow and deny lists over final socket addresses; deny wins. Lookup is logarithmic."""
 
-    def __init__(self, allow: Iterable[Network] = (), deny: Iterable[Network] = ()) -> None:
+    def __init__(
+        self,
+        allow: Iterable[Network] = (),
+        deny: Iterable[Network] = (),
+        families: frozenset[int] = frozenset({4, 6}),
+    ) -> None:
         self._allow = _Ranges(allow)
         self._deny = _Ranges(deny)
+        self._families = families
 
     def denied(self, address: Address) -> str | None:
         """Why the address must not be touched, or None. IPv4 inside IPv6 counts as the IPv4 address."""
-        if not self._allow and not self._deny:
-            return None
+        if address.family not in self._families:
+            return f"{address.text} is IPv{address.family}, which this run leaves out"
         ip = ipaddress.ip_address(address.text)
         if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
+        if _NO_HOSTS.holds(ip):
+            return f"{address.text} names no single host (unspecified, multicast or reserved), so it was not touched"
         if self._deny.holds(ip):
             return f"{address.text} is on the deny list, so it was not touched"
         if self._allow and not self._allow.holds(ip):
@@ -141,6 +149,12 @@ class _Lane:
         # Below a few milliseconds the loop's own granularity would make every start late.
         if wait_s > 0.005:
             await asyncio.sleep(wait_s)
+
+
+_NO_HOSTS = _Ranges(
+    ipaddress.ip_network(text) for text in ("0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/128", "ff00::/8")
+)
+"""RFC 6890, RFC 1112, RFC 4291: a connect to 0.0.0.0 or :: would reach our own machine past any deny list."""
 
 
 class Gate:

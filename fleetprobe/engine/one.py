@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import anyio
 
@@ -17,7 +18,7 @@ from fleetprobe.examination import AddressResult, Climb, Examination
 from fleetprobe.layer import Ground, Ladder
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import Target
-from fleetprobe.model.verdict import Finding, Verdict
+from fleetprobe.model.verdict import Confidence, Finding, State, Verdict
 from fleetprobe.net.interface import Address, Net
 
 MOST_ADDRESSES = 8
@@ -54,7 +55,7 @@ class Examiner:
             trunk=trunk,
             addresses=results,
             speaker=speaker,
-            verdict=self._verdict(ways, below, results, speaker),
+            verdict=self._verdict(ways, below, results, speaker, untried=len(ground.addresses) - len(results)),
         )
 
     async def _fork(
@@ -73,13 +74,28 @@ class Examiner:
         return [branch.result() for branch in branches]
 
     def _verdict(
-        self, ways: Ways, below: Sequence[Finding], results: Sequence[AddressResult], speaker: int | None
+        self,
+        ways: Ways,
+        below: Sequence[Finding],
+        results: Sequence[AddressResult],
+        speaker: int | None,
+        *,
+        untried: int,
     ) -> Verdict:
         if speaker is not None:
-            return with_partial(results, speaker, self._net.heard)
-        verdict = decide(ways.names[True], below)
-        assert isinstance(verdict, Verdict)
+            verdict = with_partial(results, speaker, self._net.heard)
+            return _weaker(verdict) if untried > 0 and verdict.state is State.FAIL else verdict
+        told = decide(ways.names[True], below)
+        assert isinstance(told, Verdict)
+        return told
+
+
+def _weaker(verdict: Verdict) -> Verdict:
+    """A failure of the addresses tried, while the name has more of them."""
+    finding = verdict.finding
+    if finding is None or finding.confidence is Confidence.PROVEN:
         return verdict
+    return replace(verdict, finding=replace(finding, confidence=Confidence.INFERRED))
 
 
 def _literal(target: Target) -> Address:

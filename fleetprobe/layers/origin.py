@@ -63,6 +63,14 @@ def judge(facts: OriginFacts, policy: Policy) -> Sequence[Finding]:
     if origin is None or not origin.nearer:
         return ()
     place = where(origin.address.text, origin.port)
+    if origin.rst_ttl == 1:
+        summary = f"the RST for {place} comes even when packets may not pass hop 1: the gateway or this machine refused"
+        return (
+            found(
+                "tcp.rejected", summary, facts.record(),
+                could_also_be=("local.send_denied",), supersedes=frozenset({"tcp.refused"}),
+            ),
+        )
     summary = (
         f"the RST for {place} came from hop {origin.rst_ttl}; other packets pass {origin.expires_at} "
         "towards the host: a box in between refused"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fleetprobe.layer import Ground, Layer, Witness, found, passed
 from fleetprobe.layers import flows, origin, silence
 from fleetprobe.layers.sockets import attempt_of, outcome, where
 from fleetprobe.model.policy import Policy
-from fleetprobe.model.verdict import Confidence, Finding
+from fleetprobe.model.verdict import Confidence, Finding, State
 from fleetprobe.net.interface import Dial, Event, Fault, Icmp, Net, Route
+from fleetprobe.net.witness import Neighbour, NeighbourState
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class TcpFacts:
 
     dial: Dial
     route: Route | None
+    neighbour: Neighbour | None = None
+    """The next hop as the kernel knew it, when our own kernel gave up."""
 
     @property
     def started_s(self) -> float:
@@ -117,26 +120,40 @@ async def probe(ground: Ground, net: Net) -> TcpFacts:
     if dial.twin is not None:
         ground.attempts.append(attempt_of(dial.twin, "again"))
     below = ground.facts.get("ip")
-    return TcpFacts(dial, below.route if below is not None else None)
+    route = below.route if below is not None else None
+    return TcpFacts(dial, route, _next_hop(dial, route, net))
+
+
+def _next_hop(dial: Dial, route: Route | None, net: Net) -> Neighbour | None:
+    """Looked up only when our own kernel has given up on it."""
+    icmp = dial.fault.icmp if dial.fault is not None else None
+    if icmp is None or not icmp.from_self or route is None or route.interface is None:
+        return None
+    return net.neighbour(route.gateway or dial.address.text, route.interface)
 
 
 def judge(facts: TcpFacts, policy: Policy) -> Sequence[Finding]:
     """Tell refused, rejected, unreachable and silent apart, and our own limits from all of them."""
     fault = facts.dial.fault
     if fault is None:
-        return (_PASSED, *_slow(facts, policy))
+        return (_PASSED, *_slow(facts, policy), *_reset_at_once(facts))
     if fault.icmp is not None:
         return (_icmp(facts, fault.icmp),)
     if fault.event is Event.SILENT:
         return (_silent(facts),)
-    after = f"after {facts.duration_ms:.1f} ms"
     if fault.errno_name == "ECONNREFUSED":
-        return (found("tcp.refused", f"{_where(facts)} answered the SYN with RST {after}", facts.record()),)
-    if fault.event is Event.RESET:
-        # Linux calls it a refusal while the SYN is out; a reset means that the connection had stood.
-        reset = {**facts.record(), "phase": "before data", "bytes_received": 0, "bytes_sent": 0}
-        return (found("tcp.reset", f"{_where(facts)} accepted and sent RST at once, {after}", reset),)
+        summary = f"{_where(facts)} answered the SYN with RST after {facts.duration_ms:.1f} ms"
+        return (found("tcp.refused", summary, facts.record()),)
     return (_local(facts, fault),)
+
+
+def _reset_at_once(facts: TcpFacts) -> Sequence[Finding]:
+    """A warning only: whether a reset right after the handshake is seen in time is a race."""
+    if not facts.dial.reset_at_once:
+        return ()
+    summary = f"{_where(facts)} accepted the connection and reset it at once"
+    reset = found("tcp.reset", summary, {**facts.record(), "phase": "before data"})
+    return (replace(reset, state=State.OK),)
 
 
 def _slow(facts: TcpFacts, policy: Policy) -> Sequence[Finding]:
@@ -176,7 +193,7 @@ def _icmp(facts: TcpFacts, icmp: Icmp) -> Finding:
 
 def _own_kernel(facts: TcpFacts, icmp: Icmp) -> Finding:
     """The offender is ourselves: the kernel gave up on the neighbour, or our own firewall said no."""
-    if (icmp.type, icmp.code) not in ((3, 1), (1, 3)):
+    if (icmp.type, icmp.code) not in ((3, 1), (1, 3)) or not _unresolved(facts):
         summary = f"our own machine rejected the SYN to {_where(facts)} (ICMP {icmp.type}/{icmp.code} from ourselves)"
         return found("local.send_denied", summary, facts.record())
     gateway = facts.route.gateway if facts.route else None
@@ -186,6 +203,13 @@ def _own_kernel(facts: TcpFacts, icmp: Icmp) -> Finding:
         return found("vantage.gateway_unreachable", summary, told, factor=f"gateway {gateway}")
     summary = f"{facts.dial.address.text} is on our own link and did not answer ARP/ND"
     return found("link.neighbour_unresolved", summary, facts.record())
+
+
+def _unresolved(facts: TcpFacts) -> bool:
+    """Whether the kernel really asked for the neighbour and got no answer; a reject of our own comes at once."""
+    if facts.neighbour is None:
+        return facts.duration_ms > _ARP_MS
+    return facts.neighbour.state in (NeighbourState.INCOMPLETE, NeighbourState.FAILED)
 
 
 def _local(facts: TcpFacts, fault: Fault) -> Finding:
@@ -198,6 +222,9 @@ def _local(facts: TcpFacts, fault: Fault) -> Finding:
 def _where(facts: TcpFacts) -> str:
     return where(facts.dial.address.text, facts.dial.port)
 
+
+_ARP_MS = 900.0
+"""The kernel gives a neighbour three questions, a second apart (arp(7) retrans_time, mcast_solicit)."""
 
 # A pass says nothing beyond the facts of its step, so that one finding serves all.
 _PASSED = passed("tcp", {})

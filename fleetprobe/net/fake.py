@@ -260,6 +260,10 @@ class FakeNet:
             await self.clock.reach(min(until_s, self.now() + told.ended_s - told.started_s))
         return told
 
+    def lag_ms(self) -> float:
+        """A scripted loop is never late by itself; scripts say where it is (`lag_ms`, `late_ms`)."""
+        return 0.0
+
     def heard(self, family: int) -> bool:
         """Whether anything has answered over that family, or a test says so."""
         return family in self._heard_families

@@ -119,6 +119,8 @@ class Dial:
     mss_bytes: int | None = None
     lag_ms: float = 0.0
     """How late our own loop was during the attempt."""
+    reset_at_once: bool = False
+    """The connection stood, and was reset before we could use it."""
     twin: Dial | None = None
     """The other attempt, from another source port, when one alone had stayed silent for a while."""
 
@@ -285,6 +287,9 @@ class Net(Protocol):
 
     async def rst_origin(self, address: Address, port: int, until_s: float) -> RstOrigin | None:
         """Whether a RST comes from nearer than the host; None where no box can stand between."""
+
+    def lag_ms(self) -> float:
+        """How late our own loop has been in all; the difference of two readings counts."""
 
     def heard(self, family: int) -> bool:
         """Whether anything but ourselves has answered over IPv4 or IPv6 in this run."""

@@ -135,7 +135,8 @@ CERTIFICATE: Mapping[str, Json] = {
     "run_id": _TEXT,
     "seq": _COUNT,
     "sha256": _SHA256,
-    "der_base64": _TEXT,
+    "der_base64": _TEXT_OR_NULL,
+    "truncated": _BOOL,
 }
 
 CAUSE: Mapping[str, Json] = {

@@ -20,6 +20,10 @@ from fleetprobe.net.live.reactor import ERROR, HANGUP, READ, WRITE, Reactor
 _LINGER_0 = struct.pack("ii", 1, 0)
 _INFO = struct.Struct("=8B24I4Q6I4Q2I2Q6I")
 _INFO_SIZE = 512
+_SOFT = frozenset(
+    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.ECONNREFUSED, errno.ENOPROTOOPT, errno.EPROTO,
+     errno.EHOSTDOWN, errno.ENONET, errno.EOPNOTSUPP}
+)
 _BUSY = (errno.EINPROGRESS, errno.EAGAIN, errno.EALREADY)
 
 
@@ -28,15 +32,20 @@ class TcpStream:
 
     peer_alpn: str | None = None
 
-    def __init__(self, sock: SocketType, reactor: Reactor) -> None:
+    def __init__(self, sock: SocketType, reactor: Reactor, gone: Fault | None = None) -> None:
+        """`gone` says that the connection has ended already, and how."""
+        self._gone = gone
         self._sock: SocketType | None = sock
         self._keep: Callable[[SocketType], bool] | None = None
+        self._soft: Fault | None = None
         self._fd = sock.fileno()
         self._reactor = reactor
 
     async def send(self, data: bytes, until_s: float) -> Received:
         """Send all of `data`; DONE, or how it failed."""
         rest = memoryview(data)
+        if self._gone is not None:
+            return self._lost(self._gone)
         while rest:
             if self._sock is None:
                 return self._lost(fault_of(errno.EBADF))
@@ -45,23 +54,28 @@ class TcpStream:
             except BlockingIOError:
                 mask, at = await self._reactor.ready(self._fd, WRITE, until_s)
                 if not mask:
-                    return Received(data=b"", event=Event.SILENT, at_s=at)
+                    return self._nothing(at)
             except OSError as no:
-                return self._lost(fault_of_error(no))
+                if not self._is_soft(no):
+                    return self._lost(fault_of_error(no))
         return Received(data=b"", event=Event.DONE, at_s=self._reactor.now())
 
     async def receive(self, limit_bytes: int, until_s: float) -> Received:
         """The next bytes, at most `limit_bytes`, or how the waiting ended."""
         at: float | None = None
+        if self._gone is not None:
+            return self._lost(self._gone)
         while self._sock is not None:
             try:
                 data = self._sock.recv(limit_bytes)
             except BlockingIOError:
                 mask, at = await self._reactor.ready(self._fd, READ, until_s)
                 if not mask:
-                    return Received(data=b"", event=Event.SILENT, at_s=at)
+                    return self._nothing(at)
                 continue
             except OSError as no:
+                if self._is_soft(no):
+                    continue
                 return self._lost(fault_of_error(no), at)
             event = Event.DONE if data else Event.CLOSED
             return Received(data=data, event=event, at_s=at or self._reactor.now())
@@ -90,6 +104,21 @@ class TcpStream:
     def keep_with(self, keep: Callable[[SocketType], bool]) -> None:
         """Name who may keep the connection after its release."""
         self._keep = keep
+
+    def _is_soft(self, no: OSError) -> bool:
+        """An ICMP message about an open connection: the kernel tells it once and goes on, and so do we.
+
+        Anybody who guesses the ports can send one, so that only silence after it makes it count (RFC 5927).
+        """
+        if no.errno not in _SOFT or self._sock is None:
+            return False
+        self._soft = fault_of(no.errno, errqueue.drain(self._sock, None))
+        return True
+
+    def _nothing(self, at: float) -> Received:
+        if self._soft is not None:
+            return Received(data=b"", event=Event.ERROR, fault=self._soft, at_s=at)
+        return Received(data=b"", event=Event.SILENT, at_s=at)
 
     def _lost(self, fault: Fault, at: float | None = None) -> Received:
         return Received(data=b"", event=fault.event, fault=fault, at_s=at or self._reactor.now())
@@ -192,6 +221,7 @@ class _Attempt:
         self._lag_ms = reactor.lag_ms()
         self._sock: SocketType | None = None
         self._icmp: Icmp | None = None
+        self._gone: Fault | None = None
         try:
             self._sock = _socket(address)
             if local_port is not None:
@@ -213,6 +243,11 @@ class _Attempt:
             if self._number == 0 and mask & (ERROR | HANGUP) and not _connected(sock):
                 # Hung up without a reason, or a soft error: the kernel took note and goes on trying.
                 self._number = errno.ECONNABORTED if mask & HANGUP else errno.EINPROGRESS
+        if self._number == 0 and self._met_itself():
+            self._number = errno.ECONNREFUSED
+        if self._number == errno.ECONNRESET:
+            # Linux calls a RST to a SYN a refusal; a reset means that the connection had stood.
+            self._gone, self._number = fault_of(errno.ECONNRESET), 0
         return self._dial(fault_of(self._number, self._icmp) if self._number else None)
 
     def silence(self, detail: str = "") -> Dial:
@@ -220,12 +255,16 @@ class _Attempt:
         self._at_s = self.reactor.now()
         return self._dial(Fault(event=Event.SILENT, icmp=self._icmp, detail=detail))
 
+    def _met_itself(self) -> bool:
+        """Both ends are this very socket (RFC 9293 §3.5, simultaneous open): nobody listens there."""
+        return self._sock is not None and _local(self._sock) == (self.address.text.partition("%")[0], self.port)
+
     def stream(self, dial: Dial) -> TcpStream | None:
         """The open connection, handed over; None when there is none."""
         if dial.fault is not None or self._sock is None:
             return None
         sock, self._sock = self._sock, None
-        return TcpStream(sock, self.reactor)
+        return TcpStream(sock, self.reactor, self._gone)
 
     def end(self) -> None:
         """Close the socket, unless it was handed over."""
@@ -251,6 +290,7 @@ class _Attempt:
             rtt_ms=info.rtt_ms if info and fault is None else None,
             mss_bytes=info.send_mss_bytes if info and fault is None else None,
             lag_ms=self.reactor.lag_ms() - self._lag_ms,
+            reset_at_once=self._gone is not None,
         )
 
 
