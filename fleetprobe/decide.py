@@ -8,7 +8,7 @@ Everything that decides between findings stands in this file and nowhere else. I
 3. Our own limits are never the target's fault: they decide only when nothing loud was heard from outside.
 4. A silent break is forgiven when the rung where it was heard is known to work; otherwise it needs a second silence,
    asked for by a witness. Without one the target is unknown, not failed.
-5. A finding that explains another takes its place.
+5. A finding that explains another takes its place; a silence explains nothing that was loud.
 6. All is well only when every rung works. Too little evidence is unknown, never ok.
 
 Findings may come in any order and more than once from each layer; the result does not depend on it.
@@ -100,14 +100,15 @@ def _order(finding: Finding, height: dict[str, int]) -> tuple[int, int, int, str
 
 def _unexplained(findings: Sequence[Finding]) -> Sequence[Finding]:
     """Rule 5: without the findings that others explain; two that explain each other both stay."""
-    explained = {
-        code: finding for finding in findings for code in finding.supersedes if code != finding.code
-    }
-    return [
-        finding
-        for finding in findings
-        if finding.code not in explained or explained[finding.code].code in finding.supersedes
-    ]
+    explained = {code: finding for finding in findings for code in finding.supersedes}
+    return [finding for finding in findings if not _explained_by(finding, explained.get(finding.code or ""))]
+
+
+def _explained_by(finding: Finding, other: Finding | None) -> bool:
+    if other is None or other is finding or other.code in finding.supersedes:
+        return False
+    # What was heard aloud is not explained away by a silence.
+    return _is_loud(other) or not _is_loud(finding)
 
 
 def _works(ladder: Sequence[str], findings: Sequence[Finding]) -> frozenset[str]:
@@ -141,13 +142,14 @@ def _cause(findings: Sequence[Finding], works: frozenset[str], height: dict[str,
         if finding.breaks and finding.silences > 0 and not _pardoned(finding, works, height)
     ]
     if works.issuperset(height):
-        ours = []
+        # What explains something heard aloud stands for it.
+        ours = [finding for finding in ours if finding.supersedes]
     return next(iter(loud + ours + quiet), None)
 
 
 def _pardoned(finding: Finding, works: frozenset[str], ladder: Collection[str]) -> bool:
     """Rule 4: a silence that what works has explained away."""
-    if finding.silences == 0:
+    if finding.silences == 0 or not finding.breaks:
         return False
     return finding.seen_at in works or (finding.seen_at not in ladder and works.issuperset(ladder))
 

@@ -27,6 +27,8 @@ class OriginFacts:
     """
 
     origin: RstOrigin | None
+    port: int
+    """The port in question; the origin is asked once per address, perhaps at another of its ports."""
 
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
@@ -54,7 +56,7 @@ async def probe(ground: Ground, net: Net) -> OriginFacts:
     if origin is not None and origin.port == ground.target.port:
         ground.attempts += [attempt_of(dial, "origin") for dial in origin.dials]
         ground.attempts += [attempt_of_poke(poke, "origin") for poke in origin.pokes]
-    return OriginFacts(origin)
+    return OriginFacts(origin, ground.target.port)
 
 
 def judge(facts: OriginFacts, policy: Policy) -> Sequence[Finding]:
@@ -63,6 +65,14 @@ def judge(facts: OriginFacts, policy: Policy) -> Sequence[Finding]:
     if origin is None or not origin.nearer:
         return ()
     place = where(origin.address.text, origin.port)
+    if origin.port != facts.port:
+        summary = f"{place} is refused by a box nearer than the host (hop {origin.rst_ttl}); so this port may be, too"
+        return (
+            found(
+                "tcp.rejected", summary, facts.record(), confidence=Confidence.INFERRED,
+                could_also_be=("tcp.refused",), supersedes=frozenset({"tcp.refused"}),
+            ),
+        )
     if origin.rst_ttl == 1:
         summary = f"the RST for {place} comes even when packets may not pass hop 1: the gateway or this machine refused"
         return (

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetprobe.layer import Ground, found, passed
-from fleetprobe.layers.sockets import attempt_of, attempt_of_poke, where
+from fleetprobe.layers.sockets import OWN_ERRNO, attempt_of, attempt_of_poke, own_errno, where
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
-from fleetprobe.net.interface import Dial, Net, Route
-from fleetprobe.net.witness import NeighbourState, Poke, Poked, Survey, host_answer
+from fleetprobe.net.interface import Dial, Event, Net, Route
+from fleetprobe.net.witness import NeighbourState, Poked, Reached, Survey, host_answer
 
 _EXPLAINS = frozenset({"tcp.timeout"})
 _SILENCES = 2
 """The survey is asked only after two attempts from two source ports stayed silent."""
 _FULL = 0.95
+_MET = (Reached.OPEN, Reached.RST, Reached.PORT_UNREACHABLE)
 _UNCONFIRMED = (NeighbourState.PERMANENT, NeighbourState.STALE, NeighbourState.DELAY, NeighbourState.PROBE)
 
 
@@ -69,7 +70,7 @@ class SilenceFacts:
             return f"port {survey.heard_port} answered in this run"
         if survey.poke.host_alive:
             return "it answers UDP with port unreachable"
-        return "it answers ping" if survey.ping.replied else None
+        return None
 
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
@@ -108,63 +109,38 @@ async def probe(ground: Ground, net: Net) -> SilenceFacts:
 
 
 def judge(facts: SilenceFacts, policy: Policy) -> Sequence[Finding]:
-    """Ourselves first, then the next hop, then the host, then the path."""
-    if any(dial.fault is None for dial in facts.survey.fresh):
-        return ()  # The port answers after all: only climbing again can tell.
+    """The port itself first, then any sign of life, then ourselves, then the next hop, then the path."""
     return (
-        _ours(facts) or _next_hop(facts) or _loop(facts)
-        or _new_flows(facts) or _alive(facts) or _nothing(facts)
+        _port_answers(facts) or _unasked(facts) or _new_flows(facts) or _alive(facts) or _ours(facts)
+        or _next_hop(facts) or _loop(facts) or _pinged(facts) or _nothing(facts)
     )
 
 
-def _ours(facts: SilenceFacts) -> Sequence[Finding]:
-    survey, place = facts.survey, _place(facts)
-    denied = _denied(survey.poke) or survey.ping.fault is not None and survey.ping.fault.errno_name == "EPERM"
-    if denied:
-        summary = f"our own firewall refuses to send to {place}: UDP or ping to it fails with EPERM"
-        return (found("local.send_denied", summary, facts.record(), supersedes=_EXPLAINS),)
-    if survey.conntrack_share is not None and survey.conntrack_share >= _FULL:
-        share = f"{survey.conntrack_share:.0%}"
-        summary = f"our own connection table is {share} full, so the silence of {place} says nothing"
-        return (found("local.conntrack_full", summary, facts.record(), supersedes=_EXPLAINS),)
-    return ()
-
-
-def _denied(poke: Poke) -> bool:
-    return poke.outcome is Poked.DENIED
-
-
-def _next_hop(facts: SilenceFacts) -> Sequence[Finding]:
-    """The kernel could not, or cannot be sure to, hand packets to the next hop."""
-    neighbour, gateway = facts.survey.neighbour, facts.route.gateway
-    state = neighbour.state if neighbour is not None else None
-    unresolved = state in (NeighbourState.INCOMPLETE, NeighbourState.FAILED)
-    if gateway is None:
-        if not unresolved:
-            return ()
-        summary = f"{facts.survey.address.text} is on our own link and did not answer ARP/ND"
-        return (found("link.neighbour_unresolved", summary, facts.record(), supersedes=_EXPLAINS),)
-    if unresolved:
-        summary = f"next hop {gateway} did not answer ARP/ND, so {_place(facts)} was never reached"
-        factor = f"gateway {gateway}"
-        return (found("vantage.gateway_unreachable", summary, facts.record(), supersedes=_EXPLAINS, factor=factor),)
-    if facts.gateway_alive or facts.alive_by or state not in _UNCONFIRMED:
+def _port_answers(facts: SilenceFacts) -> Sequence[Finding]:
+    """Two attempts were silent and one more is answered: loss, or one dead path of several."""
+    survey = facts.survey
+    walk = survey.walk if survey.walked == survey.address.text else None
+    reached = walk is not None and walk.reached_by in (Reached.OPEN, Reached.RST)
+    if not reached and all(dial.fault is not None for dial in survey.fresh):
         return ()
-    summary = f"next hop {gateway} is {state} here and nothing comes back through it"
+    summary = f"{_place(facts)} was silent to two source ports and answers another: loss, or one dead path of several"
     return (
         found(
-            "vantage.gateway_unreachable", summary, facts.record(),
-            confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS, factor=f"gateway {gateway}",
+            "tcp.flow_dependent", summary, facts.record(),
+            confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
         ),
     )
 
 
-def _loop(facts: SilenceFacts) -> Sequence[Finding]:
-    walk = facts.survey.walk
-    if walk is None or not walk.loop:
+def _unasked(facts: SilenceFacts) -> Sequence[Finding]:
+    """Our own limits kept every question from leaving: nothing was learnt about the host."""
+    survey = facts.survey
+    kept = [own for dial in survey.knocks if (own := own_errno(dial.fault)) is not None]
+    if len(kept) < len(survey.knocks) or survey.poke.outcome not in (Poked.LOCAL, Poked.DENIED):
         return ()
-    summary = f"packets to {facts.survey.walked} circle between {' and '.join(walk.loop[:3])}"
-    return (found("ip.routing_loop", summary, facts.record(), supersedes=_EXPLAINS),)
+    code = OWN_ERRNO.get(kept[0], "local.overload") if kept else "local.overload"
+    summary = f"our own limits ({kept[0] if kept else 'unknown'}) kept us from asking about {_place(facts)}"
+    return (found(code, summary, facts.record(), supersedes=_EXPLAINS),)
 
 
 def _new_flows(facts: SilenceFacts) -> Sequence[Finding]:
@@ -173,7 +149,7 @@ def _new_flows(facts: SilenceFacts) -> Sequence[Finding]:
     if held is None or not held.lives:
         return ()
     again = [dial for dial in (*facts.survey.knocks, *facts.survey.fresh) if dial.port == held.port]
-    if not again or any(host_answer(dial) for dial in again):
+    if not again or not all(_is_silent(dial) for dial in again):
         return ()
     summary = (
         f"new connections to {facts.survey.address.text} die, one opened {held.age_s:.0f} s ago "
@@ -204,23 +180,98 @@ def _alive(facts: SilenceFacts) -> Sequence[Finding]:
     )
 
 
+def _ours(facts: SilenceFacts) -> Sequence[Finding]:
+    survey, place = facts.survey, _place(facts)
+    pinged = survey.ping.fault is not None and survey.ping.fault.errno_name == "EPERM"
+    if survey.poke.outcome is Poked.DENIED or (pinged and survey.poke.outcome is Poked.SILENT):
+        summary = f"our own firewall refuses to send to {place}: UDP or ping to it fails with EPERM"
+        return (found("local.send_denied", summary, facts.record(), supersedes=_EXPLAINS),)
+    if survey.conntrack_share is not None and survey.conntrack_share >= _FULL:
+        share = f"{survey.conntrack_share:.0%}"
+        summary = f"our own connection table is {share} full, so the silence of {place} says nothing"
+        return (found("local.conntrack_full", summary, facts.record(), supersedes=_EXPLAINS),)
+    return ()
+
+
+def _next_hop(facts: SilenceFacts) -> Sequence[Finding]:
+    """The kernel could not, or cannot be sure to, hand packets to the next hop."""
+    neighbour, gateway = facts.survey.neighbour, facts.route.gateway
+    state = neighbour.state if neighbour is not None else None
+    unresolved = state in (NeighbourState.INCOMPLETE, NeighbourState.FAILED)
+    if gateway is None:
+        if not unresolved:
+            return ()
+        summary = f"{facts.survey.address.text} is on our own link and did not answer ARP/ND"
+        return (found("link.neighbour_unresolved", summary, facts.record(), supersedes=_EXPLAINS),)
+    factor = f"gateway {gateway}"
+    if unresolved:
+        summary = f"next hop {gateway} did not answer ARP/ND, so {_place(facts)} was never reached"
+        return (found("vantage.gateway_unreachable", summary, facts.record(), supersedes=_EXPLAINS, factor=factor),)
+    if facts.gateway_alive or state not in _UNCONFIRMED:
+        return ()
+    summary = f"next hop {gateway} is {state} here and nothing comes back through it"
+    return (
+        found(
+            "vantage.gateway_unreachable", summary, facts.record(),
+            confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS, factor=factor,
+            could_also_be=("ip.path_dies",),
+        ),
+    )
+
+
+def _loop(facts: SilenceFacts) -> Sequence[Finding]:
+    walk, survey = facts.survey.walk, facts.survey
+    if walk is None or not walk.loop:
+        return ()
+    own = survey.walked == survey.address.text
+    summary = f"packets to {survey.walked} circle between {' and '.join(walk.loop[:3])}"
+    return (
+        found(
+            "ip.routing_loop", summary, facts.record(),
+            confidence=Confidence.OBSERVED if own else Confidence.INFERRED, supersedes=_EXPLAINS,
+        ),
+    )
+
+
 def _nothing(facts: SilenceFacts) -> Sequence[Finding]:
     """No sign of life at all: where does silence begin?"""
     last, gateway = facts.last_hop, facts.route.gateway
     if last is None and gateway is not None and facts.gateway_alive:
         last = (1, gateway)
-    if last is not None:
-        summary = f"nothing answers behind {last[1]} (hop {last[0]}) on the way to {facts.survey.address.text}"
-        code = "ip.path_dies"
-    else:
+    if last is None or _sibling_reached(facts.survey):
         summary = f"{facts.survey.address.text} gave no answer of any kind: ports, UDP, ping"
-        code = "ip.host_silent"
+        code, factor = "ip.host_silent", None
+    else:
+        summary = f"nothing answers behind {last[1]} (hop {last[0]}) on the way to {facts.survey.address.text}"
+        code, factor = "ip.path_dies", f"router {last[1]}"
     finding = found(
         code, summary, facts.record(),
-        confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
-        factor=f"router {last[1]}" if last is not None else None,
+        confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS, factor=factor,
     )
     return (passed("link", facts.record()), finding) if last is not None else (finding,)
+
+
+def _pinged(facts: SilenceFacts) -> Sequence[Finding]:
+    """Ping alone never decides: boxes answer it in the name of hosts that are gone."""
+    if not facts.survey.ping.replied:
+        return ()
+    summary = f"{_place(facts)} is silent; its address answers ping and nothing else, which settles nothing"
+    return (
+        found(
+            "tcp.timeout", summary, facts.record(),
+            confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
+        ),
+    )
+
+
+def _sibling_reached(survey: Survey) -> bool:
+    """The walk went to another address of the prefix and met it: the routers do their part."""
+    walk = survey.walk
+    return walk is not None and survey.walked != survey.address.text and walk.reached_by in _MET
+
+
+def _is_silent(dial: Dial) -> bool:
+    return dial.fault is not None and dial.fault.event is Event.SILENT
 
 
 def _place(facts: SilenceFacts) -> str:
@@ -243,6 +294,6 @@ def _ping_word(survey: Survey) -> str:
 
 
 EMITS = frozenset({
-    "local.send_denied", "local.conntrack_full", "link.neighbour_unresolved", "vantage.gateway_unreachable",
-    "ip.routing_loop", "tcp.filtered", "tcp.new_flows_dropped", "ip.path_dies", "ip.host_silent",
+    "local.send_denied", "local.conntrack_full", "local.fd_limit", "local.ports_exhausted", "local.overload", "link.neighbour_unresolved", "vantage.gateway_unreachable",
+    "ip.routing_loop", "tcp.filtered", "tcp.new_flows_dropped", "tcp.flow_dependent", "tcp.timeout", "ip.path_dies", "ip.host_silent",
 })

@@ -42,6 +42,26 @@ def outcome(fault: Fault | None) -> str:
     return fault.detail or fault.errno_name or str(fault.event)
 
 
+OWN_ERRNO = {
+    "EMFILE": "local.fd_limit",
+    "ENFILE": "local.fd_limit",
+    "EADDRNOTAVAIL": "local.ports_exhausted",
+    "EADDRINUSE": "local.ports_exhausted",
+    "EPERM": "local.send_denied",
+    "ENOBUFS": "local.overload",
+    "ENOMEM": "local.overload",
+    "EAGAIN": "local.overload",
+}
+"""What our own kernel says when a socket cannot be had or used, whatever the far end is like."""
+
+
+def own_errno(fault: Fault | None) -> str | None:
+    """The errno of a fault that is our own machine's, else None."""
+    if fault is None or fault.icmp is not None or fault.errno_name not in OWN_ERRNO:
+        return None
+    return fault.errno_name
+
+
 def where(address: str, port: int) -> str:
     """`address:port`, with brackets around an IPv6 address."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from fleetprobe.layer import Ground, Layer, Witness, found, passed
 from fleetprobe.layers import flows, origin, silence
-from fleetprobe.layers.sockets import attempt_of, outcome, where
+from fleetprobe.layers.sockets import OWN_ERRNO, attempt_of, outcome, where
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding, State
 from fleetprobe.net.interface import Dial, Event, Fault, Icmp, Net, Route
@@ -144,6 +144,9 @@ def judge(facts: TcpFacts, policy: Policy) -> Sequence[Finding]:
     if fault.errno_name == "ECONNREFUSED":
         summary = f"{_where(facts)} answered the SYN with RST after {facts.duration_ms:.1f} ms"
         return (found("tcp.refused", summary, facts.record()),)
+    if fault.event is Event.RESET:
+        reset = {**facts.record(), "phase": "before data", "bytes_received": 0, "bytes_sent": 0}
+        return (found("tcp.reset", f"{_where(facts)} accepted the connection and reset it at once", reset),)
     return (_local(facts, fault),)
 
 
@@ -188,7 +191,8 @@ def _icmp(facts: TcpFacts, icmp: Icmp) -> Finding:
     said = _MEANINGS[code]
     by = "the host itself" if icmp.sender == facts.dial.address.text else icmp.sender
     summary = f"{by} answered the SYN to {_where(facts)} with ICMP {icmp.type}/{icmp.code}: {said}"
-    return found(code, summary, facts.record(), factor=f"router {icmp.sender}")
+    box = "host" if icmp.sender == facts.dial.address.text else "router"
+    return found(code, summary, facts.record(), factor=f"{box} {icmp.sender}")
 
 
 def _own_kernel(facts: TcpFacts, icmp: Icmp) -> Finding:
@@ -257,18 +261,12 @@ _MEANINGS = {
     "tcp.rejected": "port or protocol unreachable",
 }
 _ERRNO = {
-    "EMFILE": "local.fd_limit",
-    "ENFILE": "local.fd_limit",
-    "EADDRNOTAVAIL": "local.ports_exhausted",
-    "EADDRINUSE": "local.ports_exhausted",
-    "EPERM": "local.send_denied",
+    **OWN_ERRNO,
     "EACCES": "ip.route_rejected",
     "EINVAL": "ip.route_rejected",
     "ENETUNREACH": "ip.no_route",
     "EHOSTUNREACH": "ip.route_rejected",
     "ENETDOWN": "vantage.no_route",
-    "ENOBUFS": "local.overload",
-    "ENOMEM": "local.overload",
 }
 
 LAYER = Layer(
@@ -285,7 +283,7 @@ LAYER = Layer(
     duration="tcp_connect_duration_ms",
     witnesses=(
         Witness(name="survey", when=frozenset({"tcp.timeout"}), probe=silence.probe, judge=silence.judge),
-        Witness(name="again", when=frozenset({"tcp.timeout"})),
+        Witness(name="again", when=frozenset({"tcp.flow_dependent"})),
         Witness(name="flows", when=frozenset({"tcp.syn_retransmit"}), probe=flows.probe, judge=flows.judge),
         Witness(name="origin", when=frozenset({"tcp.refused"}), probe=origin.probe, judge=origin.judge),
     ),

@@ -30,7 +30,7 @@ NEARER = origin(rst_ttl=2, host_ttl=3, expires_at=R2, before=EXPIRED)
 
 
 def test_a_rst_where_other_packets_still_have_hops_to_go_is_a_box_in_between() -> None:
-    (finding,) = judge(OriginFacts(NEARER), Policy())
+    (finding,) = judge(OriginFacts(NEARER, 443), Policy())
     assert (finding.code, finding.state, finding.confidence) == ("tcp.rejected", State.FAIL, Confidence.PROVEN)
     assert finding.supersedes == {"tcp.refused"}
     assert "hop 2" in finding.summary
@@ -54,7 +54,7 @@ def test_a_rst_where_other_packets_still_have_hops_to_go_is_a_box_in_between() -
     ],
 )
 def test_anything_less_leaves_the_refusal_as_it_stands(seen: RstOrigin | None) -> None:
-    assert judge(OriginFacts(seen), Policy()) == ()
+    assert judge(OriginFacts(seen, 443), Policy()) == ()
 
 
 def test_the_refusal_gives_way_to_the_box_and_the_host_is_no_longer_said_to_be_reached() -> None:
@@ -63,7 +63,7 @@ def test_the_refusal_gives_way_to_the_box_and_the_host_is_no_longer_said_to_be_r
     alone = decide(ladder, [refused])
     assert isinstance(alone, Verdict)
     assert (alone.code, "ip" in alone.proven_layers) == ("tcp.refused", True)
-    verdict = decide(ladder, [refused, *judge(OriginFacts(NEARER), Policy())])
+    verdict = decide(ladder, [refused, *judge(OriginFacts(NEARER, 443), Policy())])
     assert isinstance(verdict, Verdict)
     assert (verdict.code, verdict.state) == ("tcp.rejected", State.FAIL)
     assert "ip" not in verdict.proven_layers

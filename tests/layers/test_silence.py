@@ -272,12 +272,13 @@ def test_a_port_that_answers_the_walk_itself_is_no_filtered_one_and_no_silent_ho
     """Two connects were lost, and the SYNs of the walk were answered: loss, or one bad path of several."""
     for reached in (Reached.OPEN, Reached.RST):
         finding = blame(facts(walk=walk(R1, R2, reached=reached)))
-        assert finding.code not in ("ip.path_dies", "ip.host_silent")
+        assert (finding.code, finding.confidence) == ("tcp.flow_dependent", Confidence.INFERRED)
 
 
 def test_a_port_that_answers_a_further_attempt_is_left_to_another_climb() -> None:
     for other in ({}, {"knocks": (dial(80), dial(1, REFUSED))}, {"state": NeighbourState.FAILED}):
-        assert judge(facts(fresh=(dial(PORT), dial(PORT, None)), **other), Policy()) == ()
+        finding = blame(facts(fresh=(dial(PORT), dial(PORT, None)), **other))
+        assert (finding.code, finding.confidence) == ("tcp.flow_dependent", Confidence.INFERRED)
     assert blame(facts(fresh=(dial(PORT), dial(PORT), dial(PORT)))).code == "ip.host_silent"
 
 

@@ -111,7 +111,7 @@ def test_our_own_kernel_that_gives_up_on_a_neighbour_accuses_the_next_hop(family
 def test_no_message_of_our_own_kernel_is_ever_the_networks_word(
     family: int, kind: int, code: int, errno_name: str, expected: str
 ) -> None:
-    finding = blame(dial(family, message(family, kind, code, SELF[family], errno_name)))
+    finding = blame(dial(family, message(family, kind, code, SELF[family], errno_name), ended_s=13.06))
     unresolved = (kind, code) == ((3, 1) if family == 4 else (1, 3))
     assert finding.code == ("vantage.gateway_unreachable" if unresolved else "local.send_denied")
 
