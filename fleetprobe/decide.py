@@ -88,13 +88,15 @@ _GOODNESS = {State.OK: 0, State.SLOW: 1, State.UNKNOWN: 2, State.FAIL: 3, State.
 _STRENGTH = {Confidence.PROVEN: 0, Confidence.OBSERVED: 1, Confidence.INFERRED: 2}
 
 
-def _order(finding: Finding, height: dict[str, int]) -> tuple[int, int, int, str, str]:
+def _order(finding: Finding, height: dict[str, int]) -> tuple[object, ...]:
     return (
         height.get(finding.layer, -1),
         finding.rank,
         _STRENGTH[finding.confidence],
         finding.code or "",
         finding.summary,
+        -finding.silences,
+        sorted(finding.supersedes),
     )
 
 

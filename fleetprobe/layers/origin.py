@@ -23,6 +23,7 @@ class OriginFacts:
     | rst_ttl | int | the smallest hop limit with which the RST came |
     | host_ttl | int | the smallest hop limit with which the host itself answered |
     | expires_at | text | the router where another packet of the RST's hop limit ended: the host is beyond it |
+    | packets_left, packets_handed_over | int | what left our interface meanwhile, and our own SYNs |
     | by | text | the hop before the box that refused, when it is known |
     """
 
@@ -39,6 +40,8 @@ class OriginFacts:
             "rst_ttl": origin.rst_ttl,
             "host_ttl": origin.host_ttl,
             "expires_at": origin.expires_at,
+            "packets_left": origin.left,
+            "packets_handed_over": origin.tcp_packets if origin.left is not None else None,
             "by": origin.before.sender if origin.before else None,
         }
         return {name: value for name, value in facts.items() if value is not None}
@@ -62,7 +65,11 @@ async def probe(ground: Ground, net: Net) -> OriginFacts:
 def judge(facts: OriginFacts, policy: Policy) -> Sequence[Finding]:
     """A RST from nearer than the host is a box in between; anything else leaves the refusal as it stands."""
     origin = facts.origin
-    if origin is None or not origin.nearer:
+    if origin is None:
+        return ()
+    if origin.rst_ttl == 1:
+        return (_ourselves(facts, origin),)
+    if not origin.nearer:
         return ()
     place = where(origin.address.text, origin.port)
     if origin.port != facts.port:
@@ -71,14 +78,6 @@ def judge(facts: OriginFacts, policy: Policy) -> Sequence[Finding]:
             found(
                 "tcp.rejected", summary, facts.record(), confidence=Confidence.INFERRED,
                 could_also_be=("tcp.refused",), supersedes=frozenset({"tcp.refused"}),
-            ),
-        )
-    if origin.rst_ttl == 1:
-        summary = f"the RST for {place} comes even when packets may not pass hop 1: the gateway or this machine refused"
-        return (
-            found(
-                "tcp.rejected", summary, facts.record(),
-                could_also_be=("local.send_denied",), supersedes=frozenset({"tcp.refused"}),
             ),
         )
     summary = (
@@ -93,4 +92,17 @@ def judge(facts: OriginFacts, policy: Policy) -> Sequence[Finding]:
     )
 
 
-EMITS = frozenset({"tcp.rejected"})
+def _ourselves(facts: OriginFacts, origin: RstOrigin) -> Finding:
+    """A router answers for what it forwards, and forwards nothing whose last hop it is: nobody but we, or a box
+    on our own wire, refuses a packet that may pass one hop."""
+    place = where(origin.address.text, facts.port)
+    summary = f"the SYN to {place} is refused even when it may not pass hop 1: our own firewall did it"
+    return found(
+        "local.send_denied", summary, facts.record(),
+        confidence=Confidence.OBSERVED if origin.kept_back else Confidence.INFERRED,
+        could_also_be=() if origin.kept_back else ("tcp.rejected",),
+        supersedes=frozenset({"tcp.refused"}),
+    )
+
+
+EMITS = frozenset({"tcp.rejected", "local.send_denied"})

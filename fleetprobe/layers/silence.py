@@ -112,7 +112,7 @@ def judge(facts: SilenceFacts, policy: Policy) -> Sequence[Finding]:
     """The port itself first, then any sign of life, then ourselves, then the next hop, then the path."""
     return (
         _port_answers(facts) or _unasked(facts) or _new_flows(facts) or _alive(facts) or _ours(facts)
-        or _next_hop(facts) or _loop(facts) or _pinged(facts) or _nothing(facts)
+        or _next_hop(facts) or _kept_back(facts) or _loop(facts) or _pinged(facts) or _nothing(facts)
     )
 
 
@@ -217,6 +217,15 @@ def _next_hop(facts: SilenceFacts) -> Sequence[Finding]:
             could_also_be=("ip.path_dies",),
         ),
     )
+
+
+def _kept_back(facts: SilenceFacts) -> Sequence[Finding]:
+    """Fewer packets left our interface than we had SYNs: a rule of our own drops them without a word."""
+    survey = facts.survey
+    if not survey.kept_back:
+        return ()
+    summary = f"our own machine keeps SYNs to {_place(facts)} back: {survey.left} packets left, {len(survey.dials)} were sent"
+    return (found("local.send_denied", summary, facts.record(), supersedes=_EXPLAINS),)
 
 
 def _loop(facts: SilenceFacts) -> Sequence[Finding]:

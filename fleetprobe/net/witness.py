@@ -217,6 +217,13 @@ class RstOrigin:
     pokes: tuple[Poke, ...] = ()
     tcp_packets: int = 0
     udp_packets: int = 0
+    left: int | None = None
+    """Packets that left our interface meanwhile, everybody's. Fewer than our SYNs: some never left."""
+
+    @property
+    def kept_back(self) -> bool:
+        """Whether our own machine kept SYNs back; sound however busy the interface is."""
+        return self.left is not None and self.left < self.tcp_packets
 
     @property
     def nearer(self) -> bool | None:
@@ -381,6 +388,8 @@ class Survey:
     """Another port of the address that answered earlier in this run."""
     gateway_heard: bool = False
     """Whether anything beyond the same gateway has answered in this run."""
+    left: int | None = None
+    """Packets that left our interface meanwhile, everybody's. Fewer than our SYNs: some never left."""
     fresh: tuple[Dial, ...] = ()
     """More attempts at the very port, from fresh source ports."""
     held: Held | None = None
@@ -393,6 +402,11 @@ class Survey:
         """Every TCP socket opened for it."""
         own_walk = self.walk is not None and self.walked == self.address.text
         return (*self.knocks, *self.fresh, *(self.walk.dials if self.walk is not None and own_walk else ()))
+
+    @property
+    def kept_back(self) -> bool:
+        """Whether our own machine kept SYNs back; sound however busy the interface is."""
+        return self.left is not None and self.left < len(self.dials)
 
     @property
     def pokes(self) -> tuple[Poke, ...]:

@@ -49,6 +49,12 @@ class Holder:
         lives = _open(sock) and info is not None and info.last_ack_received_ms <= _FRESH_ACK_MS
         return Held(port=dial.port, age_s=self._reactor.now() - dial.ended_s, lives=lives)
 
+    def drop(self, address: Address) -> None:
+        """Close the one kept to this address: its source port is wanted."""
+        kept = self._held.pop(address.text, None)
+        if kept is not None:
+            close(kept[0], self._reactor)
+
     def close(self) -> None:
         """Close every one."""
         while self._held:

@@ -11,7 +11,7 @@ from fleetprobe.net.interface import Address, Dial, Handshake, Hello, Resolution
 from fleetprobe.net.live import tcp
 from fleetprobe.net.live.dns import Resolver
 from fleetprobe.net.live.held import Holder
-from fleetprobe.net.live.links import open_links
+from fleetprobe.net.live.links import open_links, packets_out
 from fleetprobe.net.live.netlink import open_table
 from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.live.rst_origin import rst_origin
@@ -75,6 +75,7 @@ class LiveNet:
 
     async def flows(self, address: Address, port: int, local_ports: Sequence[int], until_s: float) -> tuple[Dial, ...]:
         """Connect from given source ports at once and close again."""
+        self._holder.drop(address)
         return await tcp.dial_from(self._reactor, address, port, local_ports, until_s)
 
     async def survey(self, address: Address, port: int, until_s: float) -> Survey:
@@ -88,7 +89,12 @@ class LiveNet:
         origin = self._origins.get(address.text)
         if origin is None:
             other = self._heard.port(address, port)
+            interface = self.route(address).interface
+            before = packets_out(interface) if interface else None
             origin = await rst_origin(self._reactor, address, port, until_s, open_port=other)
+            after = packets_out(interface) if interface else None
+            if before is not None and after is not None:
+                origin = replace(origin, left=after - before)
             if len(self._origins) >= _ROUTES_KEPT:
                 self._origins.clear()
             self._origins[address.text] = origin

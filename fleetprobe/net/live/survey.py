@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from fleetprobe.net.interface import Address, Dial, Route
 from fleetprobe.net.live import knock, ping, tcp, udp, walk
 from fleetprobe.net.live.held import Holder
-from fleetprobe.net.live.links import LinkTable
+from fleetprobe.net.live.links import LinkTable, packets_out
 from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.witness import Neighbour, Survey, Walk, host_answer
 
@@ -24,6 +24,7 @@ _LIKELY_CLOSED = 1
 _PREFIX_BITS = {4: 24, 6: 48}
 _KEPT = 65_536
 _PATIENCE_S = 0.1
+_WALKERS = 3
 _FRESH = 1
 _CONNTRACK = Path("/proc/sys/net/netfilter")
 
@@ -70,14 +71,15 @@ class Surveyor:
         self._links = links
         self._heard = heard
         self._holder = holder
-        self._walks: OrderedDict[tuple[str, str | None], asyncio.Task[Walk]] = OrderedDict()
+        self._walks: OrderedDict[tuple[str, str | None], list[asyncio.Task[Walk]]] = OrderedDict()
 
     async def survey(self, address: Address, port: int, route: Route, until_s: float) -> Survey:
         """Everything by `until_s`; never raises for what the network does."""
         reactor, started = self._reactor, self._reactor.now()
+        before = packets_out(route.interface) if route.interface else None
         gateway = _gateway(route, address)
         others = _other_ports(port, self._heard.port(address, port))
-        shared = None if route.gateway is None else self._walk(address, port, route, until_s)
+        shared = () if route.gateway is None else self._walkers(address, port, route, until_s)
         near = asyncio.gather(
             knock.knock(reactor, address, others, until_s, enough=host_answer),
             tcp.dial_from(reactor, address, port, [None] * _FRESH, until_s),
@@ -90,7 +92,9 @@ class Surveyor:
             self._shared(shared, until_s),
         )
         (knocks, fresh, poke, echo), (gateway_poke, gateway_ping, path) = await asyncio.gather(near, way)
+        after = packets_out(route.interface) if route.interface else None
         return Survey(
+            left=after - before if before is not None and after is not None else None,
             address=address,
             port=port,
             started_s=started,
@@ -112,30 +116,45 @@ class Surveyor:
 
     def close(self) -> None:
         """End the walks under way."""
-        for task in self._walks.values():
-            task.cancel()
+        for tasks in self._walks.values():
+            for task in tasks:
+                task.cancel()
 
-    def _walk(self, address: Address, port: int, route: Route, until_s: float) -> asyncio.Task[Walk]:
-        key = (_prefix(address), route.gateway)
-        task = self._walks.get(key)
-        if task is None:
-            task = asyncio.create_task(walk.walk(self._reactor, address, port, until_s, sparing=True))
-            self._walks[key] = task
+    def _walkers(self, address: Address, port: int, route: Route, until_s: float) -> Sequence[asyncio.Task[Walk]]:
+        """The walks to look at: a useful one of this prefix, or a new one, or those under way."""
+        tasks = self._walks.setdefault((_prefix(address), route.gateway), [])
+        useful = [task for task in tasks if task.done() and not task.cancelled() and _useful(task.result())]
+        if useful:
+            return useful[:1]
+        if len(tasks) < _WALKERS:
+            # The first address of a prefix may be the one whose path is odd: a few walk for themselves.
+            tasks.append(asyncio.create_task(walk.walk(self._reactor, address, port, until_s, sparing=True)))
             if len(self._walks) > _KEPT:
                 self._walks.popitem(last=False)
-        return task
+            return tasks[-1:]
+        return tasks
 
-    async def _shared(self, task: asyncio.Task[Walk] | None, until_s: float) -> Walk | None:
-        if task is None:
+    async def _shared(self, tasks: Sequence[asyncio.Task[Walk]], until_s: float) -> Walk | None:
+        if not tasks:
             return None
         # One who waits and is cancelled must not end the walk of the others.
-        done, _ = await asyncio.wait({task}, timeout=max(0.0, until_s - self._reactor.now()) + _PATIENCE_S)
-        return task.result() if done and not task.cancelled() else None
+        done, _ = await asyncio.wait(tasks, timeout=max(0.0, until_s - self._reactor.now()) + _PATIENCE_S)
+        walks = [task.result() for task in done if not task.cancelled()]
+        return max(walks, key=_length, default=None)
 
     def _neighbour(self, route: Route, address: Address) -> Neighbour | None:
         if self._links is None or route.interface is None:
             return None
         return self._links.neighbour(route.gateway or address.text, route.interface)
+
+
+def _useful(path: Walk) -> bool:
+    return path.last_answering is not None or path.reached_by is not None
+
+
+def _length(path: Walk) -> int:
+    hop = path.last_answering
+    return hop.ttl if hop is not None else 0
 
 
 async def _unless(hop: Address | None, ask: Callable[[Address], Awaitable[T]]) -> T | None:

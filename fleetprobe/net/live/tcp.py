@@ -20,6 +20,7 @@ from fleetprobe.net.live.reactor import ERROR, HANGUP, READ, WRITE, Reactor
 _LINGER_0 = struct.pack("ii", 1, 0)
 _INFO = struct.Struct("=8B24I4Q6I4Q2I2Q6I")
 _INFO_SIZE = 512
+_IP_LOCAL_PORT_RANGE = 51
 _SOFT = frozenset(
     {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.ECONNREFUSED, errno.ENOPROTOOPT, errno.EPROTO,
      errno.EHOSTDOWN, errno.ENONET, errno.EOPNOTSUPP}
@@ -303,8 +304,12 @@ def _socket(address: Address) -> SocketType:
 
 
 def _bind(sock: SocketType, local_port: int) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("::" if sock.family == socket.AF_INET6 else "", local_port))
+    """Ask for one source port. A range of one leaves it shared with other far ends, which bind(2) does not."""
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, local_port << 16 | local_port)
+    except OSError:  # before Linux 6.3
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("::" if sock.family == socket.AF_INET6 else "", local_port))
 
 
 def _sockaddr(address: Address, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
