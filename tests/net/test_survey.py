@@ -233,6 +233,7 @@ def test_who_is_cancelled_while_sharing_a_walk_does_not_end_it_for_the_others(
 ) -> None:
     async def case(reactor: Reactor, surveyor: Surveyor) -> None:
         walks = Walks(reactor, monkeypatch)
+        monkeypatch.setattr(live, "_WALKERS", 1)
         first, second = Address("127.1.2.3", 4), Address("127.1.2.4", 4)
         until_s = reactor.now() + 1.0
         one = asyncio.ensure_future(surveyor.survey(first, 9, routed(first), until_s))
@@ -245,6 +246,26 @@ def test_who_is_cancelled_while_sharing_a_walk_does_not_end_it_for_the_others(
         told = await other
         assert told.walk is not None
         assert walks.asked == [first.text]
+
+    run(case)
+
+
+def test_a_prefix_is_walked_a_few_times_and_no_more_until_a_walk_tells_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def case(reactor: Reactor, surveyor: Surveyor) -> None:
+        walks = Walks(reactor, monkeypatch)
+        many = [Address(f"127.1.2.{n}", 4) for n in range(1, 9)]
+        until_s = reactor.now() + 1.0
+        asked = [asyncio.ensure_future(surveyor.survey(one, 9, routed(one), until_s)) for one in many]
+        await asyncio.sleep(0.1)
+        walks.go.set()
+        told = await asyncio.gather(*asked)
+        assert len(walks.asked) == live._WALKERS < len(many)
+        assert all(one.walk is not None for one in told)
+        late = Address("127.1.2.99", 4)
+        assert (await surveyor.survey(late, 9, routed(late), reactor.now() + 0.3)).walk is not None
+        assert late.text not in walks.asked
 
     run(case)
 

@@ -306,7 +306,7 @@ def _socket(address: Address) -> SocketType:
 def _bind(sock: SocketType, local_port: int) -> None:
     """Ask for one source port. A range of one leaves it shared with other far ends, which bind(2) does not."""
     try:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, local_port << 16 | local_port)
+        sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, struct.pack("=HH", local_port, local_port))
     except OSError:  # before Linux 6.3
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("::" if sock.family == socket.AF_INET6 else "", local_port))
