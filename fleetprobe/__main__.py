@@ -16,11 +16,25 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
+    _fill_standard_descriptors()
     # Until a run takes them over, SIGINT and SIGTERM end the program at once, without a traceback.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_at_once)
     sys.excepthook = _report_bug
     _leave(_run())
+
+
+def _fill_standard_descriptors() -> None:
+    """A closed 0, 1 or 2 would be given to the next file or socket. Writing to the stand-in for 1 fails aloud."""
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)
+    # The interpreter leaves a stream out when its descriptor was closed at the start.
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _run() -> int:

@@ -8,7 +8,8 @@ Everything that decides between findings stands in this file and nowhere else. I
 3. Our own limits are never the target's fault: they decide only when nothing loud was heard from outside.
 4. A silent break is forgiven when the rung where it was heard is known to work; otherwise it needs a second silence,
    asked for by a witness. Without one the target is unknown, not failed.
-5. All is well only when every rung works. Too little evidence is unknown, never ok.
+5. A finding that explains another takes its place; a silence explains nothing that was loud.
+6. All is well only when every rung works. Too little evidence is unknown, never ok.
 
 Findings may come in any order and more than once from each layer; the result does not depend on it.
 """
@@ -51,26 +52,32 @@ def decide(
     `ladder` names the layers bottom first; `asked` holds every ask already answered.
     """
     height = {name: position for position, name in enumerate(ladder)}
-    findings = sorted(seen, key=lambda finding: _order(finding, height))
+    heard = sorted(seen, key=lambda finding: _order(finding, height))
+    findings = _unexplained(heard)
+    explained = frozenset(finding.code for finding in heard) if len(findings) < len(heard) else frozenset()
     works = _works(ladder, findings)
-    cause = _cause(findings, works, height)
-    if cause is None:
-        return _all_well(ladder, findings, works)
-    if cause.confidence is not Confidence.PROVEN:
-        ask = _next(cause, offers, asked)
-        if ask is not None:
-            return ask
-    return _broken(ladder, findings, works, cause)
+    cause = _cause(findings, works, height, explained)
+    verdict = _all_well(ladder, findings, works) if cause is None else _broken(ladder, findings, works, cause)
+    # A slowness may be asked about, too: a retransmit can be the first sign of a dead path among several.
+    doubtful = cause if cause is not None else verdict.finding
+    if doubtful is None or doubtful.confidence is Confidence.PROVEN:
+        return verdict
+    return _next(doubtful, offers, asked) or verdict
 
 
 def best(verdicts: Sequence[Verdict]) -> int:
     """Which of a target's addresses speaks for it: the index of its best one, the earlier of equals."""
-    return min(range(len(verdicts)), key=lambda index: (_GOODNESS[verdicts[index].state], index))
+    return min(range(len(verdicts)), key=lambda index: (*_goodness(verdicts[index]), index))
 
 
 def worst(verdicts: Sequence[Verdict]) -> int:
     """Which address speaks for a target that expects all of them: the index of its worst one."""
     return max(range(len(verdicts)), key=lambda index: (_GOODNESS[verdicts[index].state], -index))
+
+
+def _goodness(verdict: Verdict) -> tuple[int, int]:
+    """State first; of two failures the one that got farther up the ladder says more."""
+    return _GOODNESS[verdict.state], -len(verdict.proven_layers)
 
 
 _GOODNESS = {State.OK: 0, State.SLOW: 1, State.UNKNOWN: 2, State.FAIL: 3, State.BLOCKED: 4}
@@ -79,14 +86,43 @@ _GOODNESS = {State.OK: 0, State.SLOW: 1, State.UNKNOWN: 2, State.FAIL: 3, State.
 _STRENGTH = {Confidence.PROVEN: 0, Confidence.OBSERVED: 1, Confidence.INFERRED: 2}
 
 
-def _order(finding: Finding, height: dict[str, int]) -> tuple[int, int, int, str, str]:
+def _order(finding: Finding, height: dict[str, int]) -> tuple[object, ...]:
     return (
         height.get(finding.layer, -1),
         finding.rank,
         _STRENGTH[finding.confidence],
         finding.code or "",
         finding.summary,
+        -finding.silences,
+        sorted(finding.supersedes),
     )
+
+
+def _unexplained(findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Rule 5: without the findings that others explain; those that explain each other in a circle all stay."""
+    if not any(finding.supersedes for finding in findings):
+        return findings
+    return [finding for finding in findings if not any(_explains(other, finding, findings) for other in findings)]
+
+
+def _explains(other: Finding, finding: Finding, findings: Sequence[Finding]) -> bool:
+    if other is finding or finding.code is None or finding.code not in other.supersedes:
+        return False
+    if other.code in _explained_from(finding, findings):
+        return False
+    # What was heard aloud is not explained away by a silence.
+    return _is_loud(other) or not _is_loud(finding)
+
+
+def _explained_from(finding: Finding, findings: Sequence[Finding]) -> Set[str]:
+    """Every code that the finding explains, and those that these explain in turn."""
+    reached: set[str] = set(finding.supersedes)
+    grown = True
+    while grown:
+        further = {code for other in findings if other.code in reached for code in other.supersedes}
+        grown = not further <= reached
+        reached |= further
+    return reached
 
 
 def _works(ladder: Sequence[str], findings: Sequence[Finding]) -> frozenset[str]:
@@ -110,7 +146,9 @@ def _is_loud(finding: Finding) -> bool:
     return finding.breaks and finding.silences == 0
 
 
-def _cause(findings: Sequence[Finding], works: frozenset[str], height: dict[str, int]) -> Finding | None:
+def _cause(
+    findings: Sequence[Finding], works: frozenset[str], height: dict[str, int], explained: Set[str | None]
+) -> Finding | None:
     """Rules 2 to 4: the finding to blame; findings come lowest first."""
     loud = [finding for finding in findings if _is_loud(finding) and finding.layer in height]
     ours = [finding for finding in findings if _is_loud(finding) and finding.layer not in height]
@@ -120,7 +158,8 @@ def _cause(findings: Sequence[Finding], works: frozenset[str], height: dict[str,
         if finding.breaks and finding.silences > 0 and not _pardoned(finding, works, height)
     ]
     if works.issuperset(height):
-        ours = []
+        # What explains something heard aloud stands for it.
+        ours = [finding for finding in ours if finding.supersedes & explained]
     return next(iter(loud + ours + quiet), None)
 
 
@@ -146,9 +185,10 @@ def _broken(
 ) -> Verdict:
     silences = sum(finding.silences for finding in findings if finding.seen_at == cause.seen_at)
     unexplained = cause.silences > 0 and silences < ENOUGH_SILENCES
+    still_open = _open(cause, works)
     return Verdict(
         state=State.UNKNOWN if unexplained else cause.state,
-        finding=replace(cause, could_also_be=_open(cause, works)),
+        finding=cause if still_open == cause.could_also_be else replace(cause, could_also_be=still_open),
         proven_layers=tuple(name for name in ladder if name in works and name != cause.layer),
         also=_others(ladder, findings, works, cause),
     )

@@ -65,6 +65,8 @@ class Climb:
     steps: list[Step] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     ended_s: float = 0.0
+    aside: bool = False
+    """A witness with a question of its own: no climb that could carry the record's phases."""
 
     @property
     def broke(self) -> bool:
@@ -85,8 +87,9 @@ class AddressResult:
     """The climb whose phases the record shows: the first that reached the top, else the last."""
 
     def __post_init__(self) -> None:
-        whole = next((climb for climb in self.climbs if not climb.broke), None)
-        self.deciding = whole or (self.climbs[-1] if self.climbs else None)
+        climbs = [climb for climb in self.climbs if not climb.aside]
+        whole = next((climb for climb in climbs if not climb.broke), None)
+        self.deciding = whole or (climbs[-1] if climbs else None)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -105,6 +105,8 @@ def found(
     confidence: Confidence = Confidence.OBSERVED,
     silences: int = 0,
     could_also_be: tuple[str, ...] | None = None,
+    supersedes: frozenset[str] = frozenset(),
+    factor: str | None = None,
 ) -> Finding:
     """A finding with a code; state, what it proves and what else it could be come from the table of codes."""
     entry = CODES[code]
@@ -120,5 +122,7 @@ def found(
         proves=frozenset(entry.proves),
         could_also_be=could_also_be,
         rank=_RANKS[code],
+        supersedes=supersedes,
+        factor=factor,
         facts=facts,
     )

@@ -22,6 +22,7 @@ from typing import Any
 import anyio
 from OpenSSL import SSL
 
+from fleetprobe.audit.causes import Causes
 from fleetprobe.engine.budget import Gate, Guard, Manners, Network
 from fleetprobe.engine.feed import Direct, Feed, Threaded, shuffled
 from fleetprobe.engine.fleet import Fleet
@@ -46,7 +47,9 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_OUTPUT, EXIT_LOCKED = 0,
 
 _SPARE_DESCRIPTORS = 64
 _CERTIFICATES_KEPT = 50_000
+_LONGEST_DER = 48_000
 _GARBAGE_THRESHOLD = 50_000
+_CLOSING_STEP_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +110,23 @@ async def _run(options: Options, watch: Watch) -> Ended:
         try:
             return await scan.go(trust)
         finally:
-            _close(sinks)
+            await _closed(sinks, scan, options.grace_s)
     finally:
         await net.close()
+
+
+async def _closed(sinks: Sequence[JsonlSink], scan: _Scan, grace_s: float) -> None:
+    """Close the outputs. A reader that has stopped reading is waited for, but not once a signal has come."""
+    closing = asyncio.ensure_future(anyio.to_thread.run_sync(_close, sinks, abandon_on_cancel=True))
+    left_s: float | None = None
+    while not closing.done():
+        await asyncio.wait({closing}, timeout=_CLOSING_STEP_S)
+        if scan.stopped:
+            left_s = grace_s if left_s is None else left_s - _CLOSING_STEP_S
+            if left_s <= 0:
+                closing.cancel()
+                return
+    closing.result()
 
 
 def _close(sinks: Sequence[JsonlSink]) -> None:
@@ -142,13 +159,19 @@ class _Scan:
         self._codes: Counter[str] = Counter()
         self._targets = 0
         self._certificates: OrderedDict[str, None] = OrderedDict()
+        self._causes = Causes()
         self._outcome = "completed"
         self._signal: signal.Signals | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal asked us to end."""
+        return self._signal is not None
 
     async def go(self, trust: Mapping[str, object]) -> Ended:
         """From run_start to run_end."""
         options, started = self._options, self._net.now()
-        gate = Gate(options.manners, Guard(options.allow, options.deny))
+        gate = Gate(options.manners, Guard(options.allow, options.deny, options.families))
         examiner = Examiner(self._net, options.policy, gate)
         fleet = Fleet(examiner, ladder_of, self._emit, _affordable(options.concurrency))
         feed: Feed[Entry] = Threaded(self._source) if _may_block(options) else Direct(self._source)
@@ -175,6 +198,8 @@ class _Scan:
             self._write(self._run_start(trust))
             await fleet.run(feed)
         known = feed.exhausted or self._outcome == "completed"
+        for cause in self._causes.rows():
+            self._write({**cause, "schema_version": SCHEMA_VERSION, "run_id": self._run_id})
         not_run = fleet.unfinished + dropped if known else None
         return self._end(started, not_run, fleet.duplicates)
 
@@ -185,6 +210,8 @@ class _Scan:
             self._targets += 1
             self._write_certificates(result)
             row = result_row(result, self._run_id, self._options.vantage, 0)
+            finding = result.verdict.finding
+            row["root_cause_id"] = self._causes.see(row, finding.factor if finding else None)
         self._states[row["state"]] += 1
         if row["code"] is not None:
             self._codes[row["code"]] += 1
@@ -210,7 +237,9 @@ class _Scan:
                     "run_id": self._run_id,
                     "seq": 0,
                     "sha256": sha256,
-                    "der_base64": base64.b64encode(der).decode("ascii"),
+                    # Half a certificate would be worth less than none: one too long for a line is left out.
+                    "der_base64": base64.b64encode(der).decode("ascii") if len(der) <= _LONGEST_DER else None,
+                    "truncated": len(der) > _LONGEST_DER,
                 })
 
     def _write(self, row: Row) -> None:

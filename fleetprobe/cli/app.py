@@ -8,6 +8,7 @@ import typer
 
 from fleetprobe.cli.check import check
 from fleetprobe.cli.codes import codes, schema
+from fleetprobe.cli.doctor import doctor
 from fleetprobe.cli.explain import explain
 from fleetprobe.cli.inventory import inventory
 from fleetprobe.cli.lab import app as lab
@@ -46,4 +47,5 @@ app.command()(explain)
 app.command()(codes)
 app.command()(schema)
 app.command()(inventory)
+app.command()(doctor)
 app.add_typer(lab, name="lab")

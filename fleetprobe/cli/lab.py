@@ -128,6 +128,10 @@ def scan(
     wrong: Annotated[
         bool, typer.Option("--wrong", help="List only what differs from the expectation.")
     ] = False,
+    loopback: Annotated[
+        bool,
+        typer.Option("--loopback", help="No network of its own: what fits is served on 127.0.0.1 and ::1."),
+    ] = False,
     name: NameFlag = "default",
     scenarios: ScenariosFlag = None,
     color: ColorFlag = Color.AUTO,
@@ -141,10 +145,14 @@ def scan(
     from fleetprobe.lab.grade import Grade, grade
 
     path = output or Path("results") / time.strftime("lab-%Y%m%dT%H%M%SZ.jsonl", time.gmtime())
-    with _told(), _lab(name, scenarios, only or ()) as found:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        targets = [target for target in _targets(found) if not only or _scenario(target) in only]
-        _scan(found, targets, path, ["--format", "human", "--color", str(color)] if verdicts else ["--quiet"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    args = ["--format", "human", "--color", str(color)] if verdicts else ["--quiet"]
+    if loopback:
+        targets = _scan_loopback(tuple(only or ()), path, args)
+    else:
+        with _told(), _lab(name, scenarios, only or ()) as found:
+            targets = [target for target in _targets(found) if not only or _scenario(target) in only]
+            _scan(found, targets, path, args)
     rows = grade(_records(path), targets)
     on, marks = _view(color)
     show(on, grade_view(rows, marks, on.width, wrong_only=wrong, records=str(path)))
@@ -218,6 +226,22 @@ def _scan(found: Lab, targets: Sequence[LabTarget], path: Path, args: Sequence[s
             done = found.scan(replace(group, targets=kept), path, args=["--no-config", *args, *more])
             if done.returncode not in (0, 1, 3):
                 raise typer.Exit(done.returncode)
+
+
+def _scan_loopback(only: tuple[str, ...], path: Path, args: Sequence[str]) -> list[LabTarget]:
+    """The fleet that needs no namespaces, served and scanned on this machine's own addresses."""
+    from fleetprobe.lab.loopback import Loopback
+
+    with _told(), _signals_are_the_childs():
+        fleet = Loopback(only)
+        targets = list(fleet.up())
+        try:
+            done = fleet.scan(path, args=["--no-config", *args])
+        finally:
+            fleet.down()
+    if done.returncode not in (0, 1, 3):
+        raise typer.Exit(done.returncode)
+    return targets
 
 
 def _targets(found: Lab) -> list[LabTarget]:

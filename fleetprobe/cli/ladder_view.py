@@ -15,7 +15,8 @@ from rich.text import Text
 from fleetprobe.cli.evidence import evidence, milliseconds
 from fleetprobe.cli.shell_words import folded
 from fleetprobe.cli.terminal import UNICODE, Marks, said
-from fleetprobe.cli.waterfall import waterfall
+from fleetprobe.cli.waterfall import remark, waterfall
+from fleetprobe.cli.witness_view import sockets, witness_facts, witness_of
 from fleetprobe.codes.table import CODES
 from fleetprobe.model.safe import printable
 
@@ -27,6 +28,8 @@ _LABEL_COLUMNS: Final = 14
 _RUNG_COLUMNS: Final = 26
 _LISTED: Final = 32
 _COMMAND_CHARACTERS: Final = 2000
+_WITNESS_INDENT: Final = 12
+_WITNESS_COLUMNS: Final = 11
 _PHASES: Final = {
     "dns": "dns_duration_ms", "tcp": "tcp_connect_duration_ms", "tls": "tls_handshake_duration_ms",
 }
@@ -54,7 +57,7 @@ def ladder_view(row: Row, marks: Marks = UNICODE, width: int = 80) -> Renderable
     parts: list[RenderableType] = [_title(row, marks, width), _ladder(row, marks, width)]
     bars = waterfall(row, marks, max(8, width - 30))
     if bars is not None:
-        parts += [Text(""), Padding(bars, (0, 0, 0, 2))]
+        parts += [Text(""), Padding(bars, (0, 0, 0, 2)), *(Padding(line, (0, 0, 0, 2)) for line in remark(row, marks))]
     parts += [Text(""), _verdict(row, marks, width)]
     sections = [section for tell in _SECTIONS for section in tell(row, marks, width)]
     if sections:
@@ -97,7 +100,7 @@ def _ladder(row: Row, marks: Marks, width: int) -> RenderableType:
             grid.add_row(Text(""), Text(f"{marks.rail}   {marks.rail}", style="dim"), Text(""), line)
     foot = said(" ".join(str(row[name]) for name in _HERE if row.get(name)), "dim", 200)
     grid.add_row(Text(""), Text(marks.rule * 5, style="dim"), Text(""), foot)
-    return Group(grid, *(_again(step, marks) for step in again[:_LISTED]))
+    return Group(grid, *(_again(step, marks, width) for step in again[:_LISTED]))
 
 
 def _spent(rung: Row, row: Row) -> object:
@@ -144,14 +147,23 @@ def _rung_lines(rung: Row, now: datetime, width: int) -> list[Text]:
     return [said(code, style, 80), *told]
 
 
-def _again(step: Row, marks: Marks) -> Text:
-    """A step that a witness took over a layer seen before."""
+def _again(step: Row, marks: Marks, width: int) -> RenderableType:
+    """A step that a witness took over a layer seen before, and what it saw there."""
     line = Text("         ")
     line.append_text(mark_of(step.get("outcome"), marks))
+    facts = step.get("facts")
     code, spent = str(step.get("code") or ""), milliseconds(step.get("duration_ms"))
-    words = ["again", str(step.get("layer")), code, spent]
+    words = [witness_of(facts), str(step.get("layer")), code, spent]
     line.append_text(said("  " + "  ".join(word for word in words if word), "dim", 120))
-    return line
+    told = witness_facts(facts, marks)
+    if not told:
+        return line
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=_WITNESS_COLUMNS, no_wrap=True, style="dim")
+    grid.add_column(width=width - _WITNESS_INDENT - _WITNESS_COLUMNS - 1, overflow="fold")
+    for label, text in told:
+        grid.add_row(Text(label), Text(text))
+    return Group(line, Padding(grid, (0, 0, 0, _WITNESS_INDENT)))
 
 
 def _verdict(row: Row, marks: Marks, width: int) -> RenderableType:
@@ -219,8 +231,9 @@ def _addresses(row: Row, marks: Marks, width: int) -> list[Section]:
         return []
     grid = Table.grid(padding=(0, 1))
     for _ in range(3):
-        grid.add_column(no_wrap=True)
-    grid.add_column(justify="right", no_wrap=True)
+        # Not the ellipsis of rich, which an ASCII terminal cannot show.
+        grid.add_column(no_wrap=True, overflow="crop")
+    grid.add_column(justify="right", no_wrap=True, overflow="crop")
     for one in addresses[:_LISTED]:
         grid.add_row(
             mark_of(one.get("outcome"), marks),
@@ -229,6 +242,10 @@ def _addresses(row: Row, marks: Marks, width: int) -> list[Section]:
             Text(milliseconds(one.get("duration_ms"))),
         )
     return [("addresses", grid)]
+
+
+def _sockets(row: Row, marks: Marks, width: int) -> list[Section]:
+    return [("sockets" if at == 0 else "", line) for at, line in enumerate(sockets(row.get("attempts")))]
 
 
 def _labels(row: Row, marks: Marks, width: int) -> list[Section]:
@@ -245,6 +262,7 @@ _SECTIONS: Final[Sequence[Callable[[Row, Marks, int], list[Section]]]] = (
     _fix,
     _findings,
     _addresses,
+    _sockets,
     _labels,
 )
 

@@ -71,6 +71,7 @@ DNS_CODES: Final = (
         not_this=(
             "a refused connection (tcp.refused): the DNS server answered in DNS; the target was not dialled",
             "a name that does not exist (dns.nxdomain): the server did not look",
+            "a network that is down (vantage.no_egress): a DNS server was reached, and answered",
         ),
         could_also_be=("dns.resolver_fault",),
         fix="Allow this client to recurse on that resolver, or use a resolver that serves it.",

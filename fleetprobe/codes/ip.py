@@ -105,7 +105,7 @@ IP_CODES: Final = (
         proves=("link",),
     ),
     Code(
-        name="ip.path_dies", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=False,
+        name="ip.path_dies", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=True,
         meaning="Routers answer up to the hop the facts name; behind it nothing answers at all.",
         boxes=(Box.ROUTER, Box.FIREWALL, Box.TUNNEL, Box.HOST),
         evidence="A walk by hop limit with a last answering hop short of the target, "
@@ -121,7 +121,7 @@ IP_CODES: Final = (
         proves=("link",),
     ),
     Code(
-        name="ip.host_silent", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=False,
+        name="ip.host_silent", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=True,
         meaning="The host gave no answer of any kind on any port or to a ping. "
         "It is down, or all is dropped.",
         boxes=(Box.HOST, Box.FIREWALL, Box.ROUTER),
@@ -137,7 +137,7 @@ IP_CODES: Final = (
         confirm=(PING, CONNECT, PATH),
     ),
     Code(
-        name="ip.v4_only_broken", severity=Severity.WARN, state=State.OK, osi="L3", emitted=False,
+        name="ip.v4_only_broken", severity=Severity.WARN, state=State.OK, osi="L3", emitted=True,
         meaning="Only IPv4 is broken: every IPv4 address of this name fails and IPv6 works.",
         boxes=(Box.HOST, Box.FIREWALL, Box.ROUTER, Box.NAT),
         evidence="Each address dialled by itself, and this vantage's IPv4 proven to work.",
@@ -151,7 +151,7 @@ IP_CODES: Final = (
         proves=("ip",),
     ),
     Code(
-        name="ip.v6_only_broken", severity=Severity.WARN, state=State.OK, osi="L3", emitted=False,
+        name="ip.v6_only_broken", severity=Severity.WARN, state=State.OK, osi="L3", emitted=True,
         meaning="Only IPv6 is broken: every IPv6 address of this name fails and IPv4 works. "
         "Clients that try IPv6 first lose time on each connection.",
         boxes=(Box.HOST, Box.FIREWALL, Box.ROUTER),

@@ -68,7 +68,7 @@ _LOCAL: Final = (
         fix_commands=('sudo sysctl -w net.ipv4.ip_local_port_range="15000 64999"',),
     ),
     Code(
-        name="local.conntrack_full", severity=Severity.FAIL, state=State.UNKNOWN, osi="L3/4", emitted=False,
+        name="local.conntrack_full", severity=Severity.FAIL, state=State.UNKNOWN, osi="L3/4", emitted=True,
         meaning="The connection-tracking table of this machine is full, "
         "so it drops new flows and keeps old ones.",
         boxes=(Box.OWN,),
@@ -146,7 +146,7 @@ _LOCAL: Final = (
 
 _VANTAGE: Final = (
     Code(
-        name="vantage.link_down", severity=Severity.FAIL, state=State.BLOCKED, osi="L1", emitted=False,
+        name="vantage.link_down", severity=Severity.FAIL, state=State.BLOCKED, osi="L1", emitted=True,
         meaning="The interface that leads to this target has no carrier or is switched off.",
         boxes=(Box.OWN, Box.SWITCH),
         evidence="The link flags of the interface the route names: not up, or no carrier.",

@@ -62,7 +62,7 @@ TCP_CODES: Final = (
         confirm=(CONNECT, PATH, PING, CAPTURE),
     ),
     Code(
-        name="tcp.filtered", severity=Severity.FAIL, state=State.FAIL, osi="L4", emitted=False,
+        name="tcp.filtered", severity=Severity.FAIL, state=State.FAIL, osi="L4", emitted=True,
         meaning="The host is alive, and only this port is silent: "
         "a rule drops it, or its accept queue is full.",
         boxes=(Box.FIREWALL, Box.HOST, Box.SERVER),
@@ -129,7 +129,7 @@ TCP_CODES: Final = (
         proves=("ip",),
     ),
     Code(
-        name="tcp.flow_dependent", severity=Severity.FAIL, state=State.FAIL, osi="L4", emitted=False,
+        name="tcp.flow_dependent", severity=Severity.FAIL, state=State.FAIL, osi="L4", emitted=True,
         meaning="The outcome depends on the source port: "
         "one member of a bundle, route set or pool is broken.",
         boxes=(Box.ROUTER, Box.SWITCH, Box.BALANCER, Box.NAT, Box.BACKEND),
@@ -161,7 +161,7 @@ TCP_CODES: Final = (
         proves=("ip",),
     ),
     Code(
-        name="tcp.new_flows_dropped", severity=Severity.FAIL, state=State.FAIL, osi="L4", emitted=False,
+        name="tcp.new_flows_dropped", severity=Severity.FAIL, state=State.FAIL, osi="L4", emitted=True,
         meaning="Connections that stand go on working while new ones are dropped: "
         "a state table on the path is full.",
         boxes=(Box.FIREWALL, Box.NAT, Box.BALANCER, Box.HOST),

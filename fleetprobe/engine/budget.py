@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fleetprobe.net.interface import Address
@@ -32,22 +32,32 @@ class Manners:
     per_host: Limit = Limit(at_once=8)
     per_prefix: Limit = Limit(at_once=128)
     """Per IPv4 /24 and IPv6 /48."""
+    on_link: Limit = Limit(at_once=256)
+    """Addresses on our own links: well below the 512 unresolved neighbours at which the kernel drops some."""
 
 
 class Guard:
     """Allow and deny lists over final socket addresses; deny wins. Lookup is logarithmic."""
 
-    def __init__(self, allow: Iterable[Network] = (), deny: Iterable[Network] = ()) -> None:
+    def __init__(
+        self,
+        allow: Iterable[Network] = (),
+        deny: Iterable[Network] = (),
+        families: frozenset[int] = frozenset({4, 6}),
+    ) -> None:
         self._allow = _Ranges(allow)
         self._deny = _Ranges(deny)
+        self._families = families
 
     def denied(self, address: Address) -> str | None:
         """Why the address must not be touched, or None. IPv4 inside IPv6 counts as the IPv4 address."""
-        if not self._allow and not self._deny:
-            return None
+        if address.family not in self._families:
+            return f"{address.text} is IPv{address.family}, which this run leaves out"
         ip = ipaddress.ip_address(address.text)
         if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
+        if _NO_HOSTS.holds(ip):
+            return f"{address.text} names no single host (unspecified, multicast or reserved), so it was not touched"
         if self._deny.holds(ip):
             return f"{address.text} is on the deny list, so it was not touched"
         if self._allow and not self._allow.holds(ip):
@@ -97,6 +107,10 @@ class _Lane:
     def idle(self) -> bool:
         return self.inside == 0 and not self.waiting
 
+    @property
+    def limited(self) -> bool:
+        return self.limit.at_once is not None or self.limit.per_second is not None
+
     async def enter(self, now: Callable[[], float]) -> None:
         at_once = self.limit.at_once
         if at_once is not None and self.inside >= at_once:
@@ -119,6 +133,8 @@ class _Lane:
 
     def leave(self) -> None:
         """Hand the place to the first who waits, or give it back."""
+        if not self.limited:
+            return
         while self.waiting:
             place = self.waiting.popleft()
             if not place.done():
@@ -135,13 +151,20 @@ class _Lane:
             await asyncio.sleep(wait_s)
 
 
+_NO_HOSTS = _Ranges(
+    ipaddress.ip_network(text) for text in ("0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/128", "ff00::/8")
+)
+"""RFC 6890, RFC 1112, RFC 4291: a connect to 0.0.0.0 or :: would reach our own machine past any deny list."""
+
+
 class Gate:
-    """Guard and manners together. `enter` waits for admission, `leave` must follow."""
+    """Guard and manners together."""
 
     def __init__(self, manners: Manners, guard: Guard) -> None:
         self._manners = manners
         self._guard = guard
         self._everything = _Lane(manners.everything)
+        self._on_link = _Lane(manners.on_link)
         self._hosts: OrderedDict[str, _Lane] = OrderedDict()
         self._prefixes: OrderedDict[str, _Lane] = OrderedDict()
 
@@ -149,13 +172,33 @@ class Gate:
         """Why the address must not be touched, or None."""
         return self._guard.denied(address)
 
-    async def enter(self, address: Address, now: Callable[[], float]) -> float:
+    def admission(self, address: Address, *, on_link: bool = False) -> Admission:
+        """The way in for one use of an address."""
+        # From the narrowest to the widest, so that nobody holds a wide place while waiting for a narrow one.
+        lanes = [
+            _lane(self._hosts, address.text, self._manners.per_host),
+            _lane(self._prefixes, _prefix(address), self._manners.per_prefix),
+            self._everything,
+        ]
+        if on_link:
+            lanes.insert(2, self._on_link)
+        return Admission(lanes)
+
+
+class Admission:
+    """Enter once, leave once."""
+
+    def __init__(self, lanes: Sequence[_Lane]) -> None:
+        self._lanes = lanes
+
+    async def enter(self, now: Callable[[], float]) -> float:
         """Wait until the address may be touched; returns the seconds spent waiting."""
         started = now()
         entered: list[_Lane] = []
         try:
-            for lane in self._lanes(address):
-                await lane.enter(now)
+            for lane in self._lanes:
+                if lane.limited:
+                    await lane.enter(now)
                 entered.append(lane)
         except asyncio.CancelledError:
             for lane in entered:
@@ -163,16 +206,10 @@ class Gate:
             raise
         return now() - started
 
-    def leave(self, address: Address) -> None:
+    def leave(self) -> None:
         """Make room for the next one."""
-        for lane in self._lanes(address):
+        for lane in self._lanes:
             lane.leave()
-
-    def _lanes(self, address: Address) -> tuple[_Lane, _Lane, _Lane]:
-        # From the narrowest to the widest, so that nobody holds a wide place while waiting for a narrow one.
-        host = _lane(self._hosts, address.text, self._manners.per_host)
-        prefix = _lane(self._prefixes, _prefix(address), self._manners.per_prefix)
-        return host, prefix, self._everything
 
 
 def _lane(lanes: OrderedDict[str, _Lane], key: str, limit: Limit) -> _Lane:

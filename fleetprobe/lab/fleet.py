@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleetprobe.lab.load import BUILT_IN, ScenarioError, load_scenario
-from fleetprobe.lab.scenario import LabTarget, RunSettings, Scenario
+from fleetprobe.lab.scenario import HOOKS, LabTarget, RunSettings, Scenario
 from fleetprobe.lab.topology import INFRASTRUCTURE
 
 _ADDRESS_IN_RULE = re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\b2001:db8(?::[0-9a-f]{0,4})+")
@@ -53,7 +53,8 @@ def check_fleet(fleet: Sequence[Scenario]) -> None:
             if target.lookalike not in names or target.lookalike == scenario.name:
                 raise ScenarioError(f"{scenario.name}.toml: {target.lookalike!r} is no other scenario's name")
     _refuse_sharing("address", ((s.name, a) for s in fleet for a in s.server_addresses))
-    _refuse_sharing("name", ((s.name, e.name) for s in fleet for e in s.dns))
+    _refuse_sharing("name", ((s.name, name) for s in fleet for name in (*(e.name for e in s.dns), *s.hosts)))
+    _refuse_sharing("own vantage", ((s.name, str(s.own.number)) for s in fleet if s.own))
     _refuse_infrastructure(fleet)
     _refuse_double_listening(fleet)
     _refuse_foreign_rules(fleet)
@@ -88,6 +89,7 @@ def _refuse_double_listening(fleet: Sequence[Scenario]) -> None:
 def _refuse_foreign_rules(fleet: Sequence[Scenario]) -> None:
     """A firewall rule must name an address, and no address of another scenario."""
     owner = {address: scenario.name for scenario in fleet for address in scenario.server_addresses}
+    owner |= {a: s.name for s in fleet if s.own for a in (*s.own.addresses, *s.own.gateways)}
     for scenario in fleet:
         for rule in rules_of(scenario):
             found = _ADDRESS_IN_RULE.findall(rule)
@@ -99,9 +101,10 @@ def _refuse_foreign_rules(fleet: Sequence[Scenario]) -> None:
 
 
 def rules_of(scenario: Scenario) -> Iterator[str]:
-    """Every firewall rule of a scenario, whatever its namespace and hook."""
+    """Every firewall rule of a scenario in a shared namespace, whatever the hook."""
     for firewall in scenario.firewalls.values():
-        yield from (*firewall.input, *firewall.forward, *firewall.output)
+        for hook in HOOKS:
+            yield from getattr(firewall, hook)
 
 
 def scan_groups(fleet: Iterable[Scenario]) -> tuple[ScanGroup, ...]:

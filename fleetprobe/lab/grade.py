@@ -27,6 +27,7 @@ class Answer:
     code: str | None
     confidence: str | None
     findings: tuple[str, ...]
+    summary: str = ""
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.state, self.code, self.confidence) if word)
@@ -89,6 +90,7 @@ def _answer(record: Mapping[str, Any]) -> Answer:
     return Answer(
         state=record["state"], code=record["code"], confidence=record["confidence"],
         findings=tuple(finding["code"] for finding in record.get("findings") or ()),
+        summary=record.get("summary") or "",
     )
 
 
@@ -98,4 +100,5 @@ def _differences(expect: Expectation, answer: Answer) -> list[str]:
         pairs.append(("confidence", expect.confidence, answer.confidence))
     wrong = [f"{what} {got or 'none'}, not {want or 'none'}" for what, want, got in pairs if want != got]
     wrong += [f"finding {code} is missing" for code in expect.findings if code not in answer.findings]
+    wrong += [f"the summary does not name {name}" for name in expect.says if name not in answer.summary]
     return wrong

@@ -63,7 +63,7 @@ def _build(plan: Plan) -> subprocess.Popen[bytes]:
     state = Path(plan.state)
     plan.directory("ns")
     etc = plan.directory("etc")
-    for name, text in etc_files().items():
+    for name, text in etc_files(fleet).items():
         (etc / name).write_text(text)
     network = subprocess.Popen(["sh", "-s"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     try:

@@ -142,9 +142,10 @@ class Lab:
             "PS1": f"[lab {self.name}] \\w \\$ ", "FLEETPROBE_CA_FILE": trust,
         }
 
-    def command(self, place: Place, argv: Sequence[str], *, drop_privileges: bool = True) -> list[str]:
+    def command(self, place: str, argv: Sequence[str], *, drop_privileges: bool = True) -> list[str]:
         """The command line that runs `argv` in a namespace of the lab, from the current directory.
 
+        `place` is a `Place`, or the vantage of a scenario's own (`RunSettings.vantage`).
         With dropped privileges the program has no capability and can gain none, as on any other machine.
         Raises LabError if the lab is not up.
         """
@@ -159,7 +160,7 @@ class Lab:
         return [*enter, "env", "-C", os.getcwd(), *argv]
 
     def run_in(
-        self, place: Place, argv: Sequence[str], *, drop_privileges: bool = True,
+        self, place: str, argv: Sequence[str], *, drop_privileges: bool = True,
         timeout_s: float | None = None, capture: bool = True,
         environment: Mapping[str, str] | None = None, stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
@@ -174,7 +175,7 @@ class Lab:
             input=stdin, capture_output=capture, text=True, timeout=timeout_s, check=False,
         )
 
-    def shell(self, place: Place = Place.CLIENT) -> int:
+    def shell(self, place: str = Place.CLIENT) -> int:
         """An interactive shell in a namespace, with all capabilities, as `ping` needs. Its exit code."""
         bash = find_program("bash")
         argv = [bash, "--norc", "--noprofile", "-i"] if bash else ["sh", "-i"]
@@ -203,7 +204,7 @@ class Lab:
         return self.fleetprobe(words, place=group.settings.vantage, timeout_s=timeout_s, capture=capture)
 
     def fleetprobe(
-        self, words: Sequence[str], *, place: Place = Place.CLIENT, timeout_s: float | None = None,
+        self, words: Sequence[str], *, place: str = Place.CLIENT, timeout_s: float | None = None,
         capture: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """Run this same fleetprobe in a vantage, e.g. with `["check", TARGET, "--ca-file", …]`."""

@@ -16,6 +16,7 @@ from fleetprobe.lab.scenario import (
     Expectation,
     Firewall,
     LabTarget,
+    OwnVantage,
     Place,
     RunSettings,
     Scenario,
@@ -38,6 +39,7 @@ _TARGET_FIELDS = frozenset({
     "service", "sni", "host_header", "connect_to", "path", "ca_file", "timeout", "labels",
     "expect_status", "expect_body", "expect_addresses",
 })
+_SETTING = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*=[a-z0-9 ,-]+")
 _NEEDS_NUMBER = frozenset({Verb.FLIGHT, Verb.FILL, Verb.WAIT})
 _NEEDS_TEXT = frozenset({Verb.SAY, Verb.HEX})
 _MAX_FILE_BYTES = 64 * 1024
@@ -114,6 +116,11 @@ class _Table:
         except ValueError:
             raise self.error(f"`{key}` is {value!r}; it can be {', '.join(kind)}") from None
 
+    def address(self, key: str) -> str:
+        address = self._address(self.text(key))
+        self.done()
+        return address
+
     def addresses(self, key: str) -> tuple[str, ...]:
         return tuple(self._address(text) for text in self.texts(key))
 
@@ -155,17 +162,21 @@ def load_scenario(path: Path) -> Scenario:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ScenarioError(f"{path.name}: {error}") from error
     table = _Table(raw, path.name, "")
+    own = _own(table.table("own")) if "own" in raw else None
     scenario = Scenario(
         name=name,
         title=table.text("title"),
         teaches=table.text("teaches"),
         needs=table.texts("needs"),
         addresses=_addresses(table.table("addresses")),
-        routes=_routes(table.table("routes")),
+        routes=_texts_by_place(table.table("routes")),
+        settings={place: _settings(table, lines) for place, lines in _texts_by_place(table.table("settings")).items()},
+        hosts={key: t.address("address") for key, t in table.by_name("hosts").items()},
+        own=own,
         firewalls={_place(t, key): _firewall(t) for key, t in table.by_name("firewall").items()},
         servers=tuple(_server(row) for row in table.tables("server")),
         dns=tuple(_dns(key, t) for key, t in table.by_name("dns").items()),
-        run=_run(table.table("run")),
+        run=_run(table.table("run"), own_namespace(name) if own else None),
         targets=tuple(_target(row, f"{name}#{n}") for n, row in enumerate(table.tables("target"), 1)),
     )
     table.done()
@@ -184,15 +195,36 @@ def _addresses(table: _Table) -> dict[Place, tuple[str, ...]]:
     return found
 
 
-def _routes(table: _Table) -> dict[Place, tuple[str, ...]]:
+def _texts_by_place(table: _Table) -> dict[Place, tuple[str, ...]]:
     found = {_place(table, key): table.texts(key) for key in list(table.raw)}
     table.done()
     return found
 
 
+def _settings(table: _Table, lines: tuple[str, ...]) -> tuple[str, ...]:
+    for line in lines:
+        if not _SETTING.fullmatch(line):
+            raise table.error(f"setting {line!r}: write NAME=VALUE, with / between the parts of the name")
+    return lines
+
+
+def _own(table: _Table) -> OwnVantage:
+    found = OwnVantage(
+        number=table.integer("number", 1, 99), settings=_settings(table, table.texts("settings")),
+        commands=table.texts("commands"), router=table.texts("router"), output=table.texts("output"),
+    )
+    table.done()
+    return found
+
+
+def own_namespace(scenario: str) -> str:
+    """The namespace of the vantage that a scenario has to itself."""
+    return f"{Place.CLIENT}-{scenario}"
+
+
 def _firewall(table: _Table) -> Firewall:
     found = Firewall(
-        sets=table.texts("sets"), input=table.texts("input"),
+        sets=table.texts("sets"), prerouting=table.texts("prerouting"), input=table.texts("input"),
         forward=table.texts("forward"), output=table.texts("output"),
     )
     table.done()
@@ -248,6 +280,7 @@ def _dns(name: str, table: _Table) -> DnsEntry:
         rcode=table.text("rcode", "NOERROR"),
         delay_s=table.number("delay_s", 0.0),
         silent=table.flag("silent"),
+        truncated=table.flag("truncated"),
     )
     table.done()
     if not re.fullmatch(rf"([a-z0-9_]([a-z0-9-]*[a-z0-9])?\.)+{re.escape(DOMAIN)}", name):
@@ -259,10 +292,13 @@ def _dns(name: str, table: _Table) -> DnsEntry:
     return entry
 
 
-def _run(table: _Table) -> RunSettings:
-    settings = RunSettings(vantage=table.one_of("vantage", Place, Place.CLIENT), args=table.texts("args"))
+def _run(table: _Table, own: str | None) -> RunSettings:
+    place = table.optional_text("vantage")
+    settings = RunSettings(vantage=place or own or Place.CLIENT, args=table.texts("args"))
     table.done()
-    if settings.vantage not in VANTAGES:
+    if place is not None and own is not None:
+        raise table.error("a scenario with a vantage of its own is scanned from there: leave `vantage` out")
+    if place is not None and place not in VANTAGES:
         raise table.error(f"`vantage` must be one of {', '.join(VANTAGES)}")
     return settings
 
@@ -283,6 +319,7 @@ def _expectation(table: _Table) -> Expectation:
         code=table.optional_text("code"),
         confidence=table.optional_text("confidence"),
         findings=table.texts("findings"),
+        says=table.texts("says"),
     )
     table.done()
     if expect.state not in _STATES:

@@ -41,7 +41,7 @@ def fits_loopback(scenario: Scenario) -> bool:
     """Whether plain sockets on one machine are enough to stage a scenario."""
     elsewhere = any(place is not Place.SERVER for place in scenario.addresses)
     strange_network = scenario.routes or scenario.firewalls or elsewhere or scenario.run != RunSettings()
-    return not strange_network and all(entry.plain for entry in scenario.dns)
+    return not (strange_network or scenario.settings or scenario.hosts) and all(entry.plain for entry in scenario.dns)
 
 
 def endpoints_of(scenario: Scenario, target: LabTarget) -> tuple[Endpoint, ...]:

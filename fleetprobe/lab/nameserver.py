@@ -83,13 +83,14 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        found = _reply(data, self._entries)
+        found = reply(data, self._entries, stream=False)
         if found is not None and self._transport is not None:
             wire, delay_s = found
             self._loop.call_later(delay_s, self._transport.sendto, wire, addr)
 
 
-def _reply(data: bytes, entries: Mapping[str, DnsEntry]) -> tuple[bytes, float] | None:
+def reply(data: bytes, entries: Mapping[str, DnsEntry], *, stream: bool) -> tuple[bytes, float] | None:
+    """The answer on the wire to a question on the wire, and the seconds to wait; None: say nothing."""
     try:
         query = dns.message.from_wire(data)
     except dns.exception.DNSException:
@@ -99,7 +100,12 @@ def _reply(data: bytes, entries: Mapping[str, DnsEntry]) -> tuple[bytes, float] 
     found = answer(query, entries)
     if found is None:
         return None
-    return found[0].to_wire(), found[1]
+    response, delay_s = found
+    entry = entries.get(_text(query.question[0].name))
+    if entry is not None and entry.truncated and not stream:
+        response.flags |= dns.flags.TC
+        response.answer.clear()
+    return response.to_wire(), delay_s
 
 
 async def serve_names(addresses: Sequence[str], port: int, entries: Mapping[str, DnsEntry]) -> None:
@@ -110,7 +116,7 @@ async def serve_names(addresses: Sequence[str], port: int, entries: Mapping[str,
             async with asyncio.timeout(_TCP_IDLE_S):
                 while True:
                     (size_bytes,) = struct.unpack("!H", await reader.readexactly(2))
-                    found = _reply(await reader.readexactly(size_bytes), entries)
+                    found = reply(await reader.readexactly(size_bytes), entries, stream=True)
                     if found is not None:
                         await asyncio.sleep(found[1])
                         writer.write(struct.pack("!H", len(found[0])) + found[0])

@@ -32,6 +32,7 @@ echo sysctl; echo 1 > /proc/sys/net/ipv4/ip_forward
 echo nft; nft add table inet trial
 echo nftset; nft 'add chain inet trial c { type filter hook output priority 0; }'
 nft add rule inet trial c reject
+echo nftct; nft add rule inet trial c ct state new ct count over 9 drop
 echo fine
 """
 _STAGES: dict[str, tuple[str, str]] = {
@@ -54,6 +55,10 @@ _STAGES: dict[str, tuple[str, str]] = {
     "nftset": (
         "nf_tables lacks the inet family or the reject statement",
         "load the kernel modules: modprobe nf_tables_inet nft_reject_inet",
+    ),
+    "nftct": (
+        "nf_tables cannot look at connections here",
+        "load the kernel modules: modprobe nft_ct nft_connlimit",
     ),
 }
 

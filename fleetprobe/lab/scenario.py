@@ -21,7 +21,7 @@ class Place(StrEnum):
 
 
 VANTAGES = (Place.CLIENT, Place.CLIENT_V4)
-"""Where a scan can be started."""
+"""Where a scan can be started, beside the vantages that scenarios have to themselves."""
 
 
 class Verb(StrEnum):
@@ -107,11 +107,13 @@ class DnsEntry:
     delay_s: float = 0.0
     silent: bool = False
     """Never answer for this name."""
+    truncated: bool = False
+    """Over UDP say only that the answer is too large (TC, RFC 1035 §4.1.1); over TCP give it."""
 
     @property
     def plain(self) -> bool:
         """Whether any name server could serve this: addresses, at once, without an error."""
-        strange = self.silent or self.delay_s or self.cname or self.rcode != "NOERROR"
+        strange = self.silent or self.truncated or self.delay_s or self.cname or self.rcode != "NOERROR"
         return bool(self.addresses) and not strange
 
 
@@ -121,9 +123,48 @@ class Firewall:
 
     sets: tuple[str, ...] = ()
     """Named sets, each `NAME { type …; }`."""
+    prerouting: tuple[str, ...] = ()
     input: tuple[str, ...] = ()
     forward: tuple[str, ...] = ()
     output: tuple[str, ...] = ()
+
+
+HOOKS = ("prerouting", "input", "forward", "output")
+"""Where rules can stand, named as in `Firewall`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnVantage:
+    """A client that one scenario has to itself: like `cl`, on a link of its own to the first router.
+
+    Its link is 198.18.(100+N).0/24 and 2001:db8:1:N::/64; it is .10 and ::10, the router .1 and ::1.
+    """
+
+    number: int
+    """N, from 1 to 99; the router's end of the link is the device `oN`, its own end is `eth0`."""
+    settings: tuple[str, ...] = ()
+    """As `Scenario.settings`."""
+    commands: tuple[str, ...] = ()
+    """Commands of `ip` in the vantage, once everything else is built."""
+    router: tuple[str, ...] = ()
+    """Commands of `ip` in the router, after that."""
+    output: tuple[str, ...] = ()
+    """nft rules of the vantage's output hook; they need not name an address."""
+
+    @property
+    def device(self) -> str:
+        """The router's end of the link."""
+        return f"o{self.number}"
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Its own addresses."""
+        return f"198.18.{100 + self.number}.10", f"2001:db8:1:{self.number}::10"
+
+    @property
+    def gateways(self) -> tuple[str, str]:
+        """The router's addresses on the link."""
+        return f"198.18.{100 + self.number}.1", f"2001:db8:1:{self.number}::1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +177,8 @@ class Expectation:
     """None means that the confidence is not looked at."""
     findings: tuple[str, ...] = ()
     """Codes that must be among the findings, whatever the verdict is."""
+    says: tuple[str, ...] = ()
+    """What the summary must name, e.g. the address of the box that is to blame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +204,8 @@ class LabTarget:
 class RunSettings:
     """How a scan must be started for a scenario; scenarios with equal settings share one scan."""
 
-    vantage: Place = Place.CLIENT
+    vantage: str = Place.CLIENT
+    """Name of a namespace: one of `VANTAGES`, or a scenario's own."""
     args: tuple[str, ...] = ()
     """Further arguments of `fleetprobe scan`."""
 
@@ -182,6 +226,11 @@ class Scenario:
     """Addresses that exist without a server of ours behind them."""
     routes: Mapping[Place, tuple[str, ...]] = field(default_factory=dict)
     """Routes in the words of `ip route add`."""
+    settings: Mapping[Place, tuple[str, ...]] = field(default_factory=dict)
+    """Kernel settings below /proc/sys/net, each `NAME=VALUE`; they hold for the whole namespace."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Name to address: lines of the hosts file, which every machine of the lab reads."""
+    own: OwnVantage | None = None
     firewalls: Mapping[Place, Firewall] = field(default_factory=dict)
     servers: tuple[Server, ...] = ()
     dns: tuple[DnsEntry, ...] = ()

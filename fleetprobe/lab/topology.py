@@ -2,6 +2,7 @@
 
     cl  --(eth0/c0)-- r1 --(m0/m0)-- r2 --(s0/eth0)-- sv
     cl4 --(eth0/c1)-/
+    the vantages that scenarios have to themselves --(eth0/oN)-/
 
 The script runs with all capabilities of a fresh user namespace and needs no other right. All of it is pure:
 the same scenarios give the same script.
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleetprobe.lab.scenario import Place, Scenario
+from fleetprobe.lab.scenario import HOOKS, Firewall, OwnVantage, Place, Scenario
 
 RESOLVER = ("203.0.113.53", "2001:db8:3::53")
 """Where clients send their DNS questions."""
@@ -25,12 +26,14 @@ DNS_PORT = 53
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    place: Place
+    place: str
     device: str
     addresses: tuple[str, ...]
 
 
-_LINKS = (
+_Link = tuple[_End, _End]
+
+_LINKS: tuple[_Link, ...] = (
     (_End(Place.CLIENT, "eth0", ("198.18.1.10/24", "2001:db8:1::10/64")),
      _End(Place.ROUTER_NEAR, "c0", ("198.18.1.1/24", "2001:db8:1::1/64"))),
     (_End(Place.CLIENT_V4, "eth0", ("198.18.4.10/24",)),
@@ -45,10 +48,7 @@ _ROUTES: dict[Place, tuple[str, ...]] = {
     Place.CLIENT: ("0.0.0.0/0 via 198.18.1.1", "::/0 via 2001:db8:1::1"),
     Place.CLIENT_V4: ("0.0.0.0/0 via 198.18.4.1",),
     Place.ROUTER_NEAR: ("203.0.113.0/24 via 198.18.12.2", "2001:db8:3::/64 via 2001:db8:12::2"),
-    Place.ROUTER_FAR: (
-        "198.18.1.0/24 via 198.18.12.1", "198.18.4.0/24 via 198.18.12.1",
-        "2001:db8:1::/64 via 2001:db8:12::1",
-    ),
+    Place.ROUTER_FAR: ("198.18.0.0/16 via 198.18.12.1", "2001:db8:1::/48 via 2001:db8:12::1"),
     Place.SERVER: ("0.0.0.0/0 via 203.0.113.1", "::/0 via 2001:db8:3::1"),
 }
 
@@ -73,15 +73,20 @@ _SYSCTL_ROUTER = (
 )
 # Only group 0 is mapped, so this is everybody in the lab.
 _SYSCTL_CLIENT = (("ipv4/ping_group_range", "0 0"),)
-_SYSCTL: dict[Place, tuple[tuple[str, str], ...]] = {
+_SYSCTL: dict[str, tuple[tuple[str, str], ...]] = {
     Place.CLIENT: _SYSCTL_CLIENT, Place.CLIENT_V4: _SYSCTL_CLIENT, Place.SERVER: (),
     Place.ROUTER_NEAR: _SYSCTL_ROUTER, Place.ROUTER_FAR: _SYSCTL_ROUTER,
 }
 
 
-def namespace_file(state: Path, place: Place) -> Path:
+def namespace_file(state: Path, place: str) -> Path:
     """Where a namespace is bound, as seen by processes in the lab's mount namespace."""
     return state / "ns" / place
+
+
+def namespaces(fleet: Sequence[Scenario]) -> tuple[str, ...]:
+    """Every namespace of the lab by name: the places first, then the scenarios' own vantages."""
+    return (*Place, *(scenario.run.vantage for scenario in fleet if scenario.own))
 
 
 def build_script(fleet: Sequence[Scenario], state: Path) -> str:
@@ -90,22 +95,25 @@ def build_script(fleet: Sequence[Scenario], state: Path) -> str:
     `state` must hold the directories `ns` and `etc`; `etc` the files named in `ETC_FILES`.
     """
     lines = ["set -e"]
-    for place in Place:
+    places, links = namespaces(fleet), (*_LINKS, *_own_links(fleet))
+    for place in places:
         file = shlex.quote(str(namespace_file(state, place)))
         # /proc may belong to an outer PID namespace, where only /proc/self is certain to mean ourselves.
         lines += [f": > {file}", f"unshare --net mount --bind /proc/self/ns/net {file}"]
-        settings = _SYSCTL_EVERYWHERE + _SYSCTL[place]
+        settings = _SYSCTL_EVERYWHERE + _SYSCTL.get(place, _SYSCTL_CLIENT)
         lines += _inside(state, place, [f"echo {value} > /proc/sys/net/{key}" for key, value in settings])
-    for near, far in _LINKS:
+    for near, far in links:
         one, other = (shlex.quote(str(namespace_file(state, end.place))) for end in (near, far))
         peer = f"type veth peer name {far.device} netns {other}"
         lines.append(f"ip link add {near.device} netns {one} {peer}")
     # All links go up before any address is set: IPv6 takes about a second to get ready on a link that
     # finds its peer later.
-    for place in Place:
-        lines += _inside(state, place, [f"ip link set {end.device} up" for end in _ends(place)])
-    for place in Place:
-        lines += _inside(state, place, list(_configure(place, fleet)))
+    for place in places:
+        lines += _inside(state, place, [f"ip link set {end.device} up" for end in _ends(place, links)])
+    for place in places:
+        lines += _inside(state, place, list(_configure(place, fleet, _ends(place, links))))
+    for scenario in fleet:
+        lines += [line for place, commands in _last_touch(scenario) for line in _inside(state, place, commands)]
     for name in ETC_FILES:
         lines.append(f"mount --bind {shlex.quote(str(state / 'etc' / name))} \"$(readlink -f /etc/{name})\"")
     # Over its socket, which no network namespace confines, the machine's own name cache would answer.
@@ -113,52 +121,93 @@ def build_script(fleet: Sequence[Scenario], state: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _inside(state: Path, place: Place, commands: Iterable[str]) -> list[str]:
+def _inside(state: Path, place: str, commands: Iterable[str]) -> list[str]:
     file = shlex.quote(str(namespace_file(state, place)))
     return [f"nsenter --net={file} sh -e <<'INSIDE'", *commands, "INSIDE"]
 
 
-def _configure(place: Place, fleet: Sequence[Scenario]) -> Iterator[str]:
-    devices = _ends(place)
+def _configure(place: str, fleet: Sequence[Scenario], devices: Sequence[_End]) -> Iterator[str]:
     # Offloads would hand 64 kB packets to rules that look at sizes.
     yield from (f"ethtool -K {end.device} tso off gso off gro off" for end in devices)
     yield "ip -batch - <<'BATCH'"
     yield "link set lo up"
     for end in devices:
         yield from (f"address add {address} dev {end.device}{_nodad(address)}" for address in end.addresses)
-    yield from (f"address add {a}{_width(a)} dev {devices[0].device}{_nodad(a)}" for a in _own(place, fleet))
-    yield from (f"route add {route}" for route in _ROUTES[place])
-    yield from (f"route add {route}" for scenario in fleet for route in scenario.routes.get(place, ()))
+    yield from (f"address add {a}{_width(a)} dev {devices[0].device}{_aside(a)}" for a in _own(place, fleet))
+    yield from (f"route add {route}" for route in _routes(place, fleet))
     yield "BATCH"
     yield "nft -f - <<'RULES'"
     yield nft_rules(place, fleet)
     yield "RULES"
 
 
-def _ends(place: Place) -> list[_End]:
-    return [end for link in _LINKS for end in link if end.place is place]
+def _last_touch(scenario: Scenario) -> Iterator[tuple[str, list[str]]]:
+    """What breaks the finished network: settings, then the commands around a vantage of the scenario's own.
+
+    Settings come after the rules because those of nf_conntrack exist only once a rule wants it.
+    """
+    own = scenario.own
+    settings: list[tuple[str, tuple[str, ...]]] = list(scenario.settings.items())
+    if own is not None:
+        settings.append((scenario.run.vantage, own.settings))
+    for place, lines in settings:
+        pairs = (line.partition("=") for line in lines)
+        yield place, [f"echo {shlex.quote(value)} > /proc/sys/net/{key}" for key, _, value in pairs]
+    if own is not None:
+        yield scenario.run.vantage, [f"ip {command}" for command in own.commands]
+        yield Place.ROUTER_NEAR, [f"ip {command}" for command in own.router]
 
 
-def _own(place: Place, fleet: Sequence[Scenario]) -> list[str]:
-    if place is Place.SERVER:
+def _own_links(fleet: Sequence[Scenario]) -> tuple[_Link, ...]:
+    return tuple(_own_link(scenario.run.vantage, scenario.own) for scenario in fleet if scenario.own)
+
+
+def _own_link(place: str, own: OwnVantage) -> _Link:
+    v4, v6 = own.addresses
+    gateway4, gateway6 = own.gateways
+    router = _End(Place.ROUTER_NEAR, own.device, (f"{gateway4}/24", f"{gateway6}/64"))
+    return _End(place, "eth0", (f"{v4}/24", f"{v6}/64")), router
+
+
+def _ends(place: str, links: Sequence[_Link]) -> list[_End]:
+    return [end for link in links for end in link if end.place == place]
+
+
+def _routes(place: str, fleet: Sequence[Scenario]) -> list[str]:
+    for scenario in fleet:
+        if scenario.own and scenario.run.vantage == place:
+            v4, v6 = scenario.own.gateways
+            return [f"0.0.0.0/0 via {v4}", f"::/0 via {v6}"]
+    shared = Place(place)
+    return [*_ROUTES[shared], *(route for scenario in fleet for route in scenario.routes.get(shared, ()))]
+
+
+def _own(place: str, fleet: Sequence[Scenario]) -> list[str]:
+    if place == Place.SERVER:
         return [*RESOLVER, *AUTHORITY, *(a for scenario in fleet for a in scenario.server_addresses)]
-    return [a for scenario in fleet for a in scenario.addresses.get(place, ())]
+    return [a for scenario in fleet for there, own in scenario.addresses.items() if there == place for a in own]
 
 
 def _nodad(address: str) -> str:
     return " nodad" if ":" in address else ""
 
 
+def _aside(address: str) -> str:
+    """An address that its machine answers to and never speaks from by itself (RFC 6724 §5, rule 3)."""
+    return " nodad preferred_lft 0" if ":" in address else ""
+
+
 def _width(address: str) -> str:
     return "/128" if ":" in address else "/32"
 
 
-def nft_rules(place: Place, fleet: Sequence[Scenario]) -> str:
+def nft_rules(place: str, fleet: Sequence[Scenario]) -> str:
     """The one nft table of a namespace, with the rules of all scenarios in order."""
-    walls = [(s.name, s.firewalls[place]) for s in fleet if place in s.firewalls]
+    walls = [(s.name, wall) for s in fleet for there, wall in s.firewalls.items() if there == place]
+    walls += [(s.name, Firewall(output=s.own.output)) for s in fleet if s.own and s.run.vantage == place]
     lines = ["table inet lab {"]
     lines += [f"  set {text}" for _, wall in walls for text in wall.sets]
-    for hook in ("input", "forward", "output"):
+    for hook in HOOKS:
         lines += [f"  chain {hook} {{", f"    type filter hook {hook} priority filter; policy accept;"]
         for name, wall in walls:
             rules: tuple[str, ...] = getattr(wall, hook)
@@ -170,11 +219,12 @@ def nft_rules(place: Place, fleet: Sequence[Scenario]) -> str:
 ETC_FILES = ("resolv.conf", "hosts", "nsswitch.conf")
 
 
-def etc_files() -> dict[str, str]:
+def etc_files(fleet: Sequence[Scenario]) -> dict[str, str]:
     """The name service configuration of every machine in the lab: file name under /etc to content."""
     hosts = ["127.0.0.1 localhost", "::1 localhost"]
     for near, far in _LINKS:
         hosts += [f"{a.partition('/')[0]} {end.place}" for end in (near, far) for a in end.addresses]
+    hosts += [f"{address} {name}" for scenario in fleet for name, address in scenario.hosts.items()]
     return {
         "resolv.conf": f"nameserver {RESOLVER[0]}\noptions timeout:2 attempts:2\n",
         "hosts": "\n".join(hosts) + "\n",

@@ -102,6 +102,7 @@ class Conversation:
         self._stream: Stream = ground.stream
         self._began_s = self._moved_s = self._ended_s = net.now()
         self._first_byte_ms: float | None = None
+        self._lag_before_ms = net.lag_ms()
         self._lag_ms = 0.0
         self._bytes_sent = self._bytes_received = 0
         self._fault: Fault | None = None
@@ -122,7 +123,8 @@ class Conversation:
         failed_before = self.event is not Event.DONE
         got = await self._stream.receive(limit_bytes, until_s)
         due_s = until_s if got.event is Event.SILENT else got.at_s
-        self._lag_ms = max(self._lag_ms, (self._net.now() - due_s) * 1000.0)
+        late_ms = (self._net.now() - due_s) * 1000.0
+        self._lag_ms = max(self._lag_ms, late_ms, self._net.lag_ms() - self._lag_before_ms)
         if got.data:
             if self._first_byte_ms is None:
                 self._first_byte_ms = max(0.0, (got.at_s - self._moved_s) * 1000.0)

@@ -56,7 +56,7 @@ def judge(facts: IpFacts, policy: Policy) -> Sequence[Finding]:
     """No way is our own table's word, not the target's fault; a way proves nothing yet."""
     route = facts.route
     if route.errno_name is None:
-        return (Finding(layer="ip", tentative=True, facts=facts.record()),)
+        return (_UNTESTED,)
     if route.errno_name in _REJECTED:
         summary = f"our routing table rejects {route.address}: a {_REJECTED[route.errno_name]} route covers it"
         return (found("ip.route_rejected", summary, facts.record()),)
@@ -67,6 +67,7 @@ def judge(facts: IpFacts, policy: Policy) -> Sequence[Finding]:
     return (found("ip.no_route", f"our routing table has no route to {route.address}", facts.record()),)
 
 
+_UNTESTED = Finding(layer="ip", tentative=True)
 _REJECTED = {"EINVAL": "blackhole", "EACCES": "prohibit", "EHOSTUNREACH": "unreachable"}
 
 LAYER = Layer(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from fleetprobe.layer import Ladder
-from fleetprobe.layers import app, dns, ip, tcp
+from fleetprobe.layers import app, dns, ip, link, tcp
 from fleetprobe.layers.http import layer as http
 from fleetprobe.layers.tls import layer as tls
 from fleetprobe.model.target import Target
 
 LADDERS: dict[str, Ladder] = {
-    "tcp": (dns.LAYER, ip.LAYER, tcp.LAYER),
-    "tls": (dns.LAYER, ip.LAYER, tcp.LAYER, tls.LAYER),
-    "https": (dns.LAYER, ip.LAYER, tcp.LAYER, tls.LAYER, http.LAYER),
-    "http": (dns.LAYER, ip.LAYER, tcp.LAYER, http.LAYER),
-    "ssh": (dns.LAYER, ip.LAYER, tcp.LAYER, app.LAYER),
-    "banner": (dns.LAYER, ip.LAYER, tcp.LAYER, app.LAYER),
+    "tcp": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER),
+    "tls": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER, tls.LAYER),
+    "https": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER, tls.LAYER, http.LAYER),
+    "http": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER, http.LAYER),
+    "ssh": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER, app.LAYER),
+    "banner": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER, app.LAYER),
 }
 
 _WITHOUT_NAMES: dict[str, Ladder] = {

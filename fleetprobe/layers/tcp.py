@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fleetprobe.layer import Ground, Layer, Witness, found, passed
-from fleetprobe.model.attempt import Attempt
+from fleetprobe.layers import flows, origin, silence
+from fleetprobe.layers.sockets import OWN_ERRNO, attempt_of, outcome, where
 from fleetprobe.model.policy import Policy
-from fleetprobe.model.verdict import Confidence, Finding
+from fleetprobe.model.verdict import Confidence, Finding, State
 from fleetprobe.net.interface import Dial, Event, Fault, Icmp, Net, Route
+from fleetprobe.net.witness import Neighbour, NeighbourState
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,35 @@ class TcpFacts:
 
     dial: Dial
     route: Route | None
+    neighbour: Neighbour | None = None
+    """The next hop as the kernel knew it, when our own kernel gave up."""
+
+    @property
+    def started_s(self) -> float:
+        """When the first SYN left; a twin that answers does not make the wait before it undone."""
+        twin = self.dial.twin
+        return self.dial.started_s if twin is None else min(self.dial.started_s, twin.started_s)
 
     @property
     def duration_ms(self) -> float:
-        """From SYN to the deciding event, in milliseconds."""
-        return (self.dial.ended_s - self.dial.started_s) * 1000.0
+        """From the first SYN to the deciding event, in milliseconds."""
+        return (self.dial.ended_s - self.started_s) * 1000.0
+
+    @property
+    def syn_retransmits(self) -> int | None:
+        """SYNs beyond the first, those of both attempts together."""
+        one, twin = self.dial.syn_retransmits, self.dial.twin
+        if one is None or twin is None:
+            return one
+        return one + 1 + (twin.syn_retransmits or 0)
+
+    @property
+    def silences(self) -> int:
+        """How many attempts heard nothing to their end."""
+        return sum(
+            dial is not None and dial.fault is not None and dial.fault.event is Event.SILENT and not dial.fault.detail
+            for dial in (self.dial, self.dial.twin)
+        )
 
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
@@ -54,8 +80,10 @@ class TcpFacts:
             "icmp_from": icmp.sender if icmp else None,
             "duration_ms": round(self.duration_ms, 3),
             "rtt_ms": dial.rtt_ms,
-            "syn_retransmits": dial.syn_retransmits,
+            "syn_retransmits": self.syn_retransmits,
             "mss_bytes": dial.mss_bytes,
+            "twin_local_port": dial.twin.local_port if dial.twin else None,
+            "twin_event": outcome(dial.twin.fault) if dial.twin else None,
         }
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -71,7 +99,7 @@ class TcpFacts:
             "network_type": f"ipv{dial.address.family}",
             "network_transport": "tcp",
             "tcp_rtt_ms": dial.rtt_ms,
-            "tcp_syn_retransmits": dial.syn_retransmits,
+            "tcp_syn_retransmits": self.syn_retransmits,
             "tcp_mss_bytes": dial.mss_bytes,
             "icmp_type": icmp.type if icmp else None,
             "icmp_code": icmp.code if icmp else None,
@@ -84,36 +112,57 @@ async def probe(ground: Ground, net: Net) -> TcpFacts:
     """Dial the address of this climb and leave the open stream on the ground."""
     assert ground.address is not None
     connect_s = ground.target.timeout_s or ground.policy.connect_s
-    dial, stream = await net.dial(ground.address, ground.target.port, ground.until(connect_s, net.now()))
-    ground.stream = stream
-    ground.attempts.append(_attempt(dial))
+    policy, port = ground.policy, ground.target.port
+    again_s = policy.again_s if policy.witnesses else None
+    until_s = ground.until(connect_s, net.now())
+    dial, ground.stream = await net.dial(ground.address, port, until_s, again_s=again_s)
+    ground.attempts.append(attempt_of(dial, "climb"))
+    if dial.twin is not None:
+        ground.attempts.append(attempt_of(dial.twin, "again"))
     below = ground.facts.get("ip")
-    return TcpFacts(dial, below.route if below is not None else None)
+    route = below.route if below is not None else None
+    return TcpFacts(dial, route, _next_hop(dial, route, net))
+
+
+def _next_hop(dial: Dial, route: Route | None, net: Net) -> Neighbour | None:
+    """Looked up only when our own kernel has given up on it."""
+    icmp = dial.fault.icmp if dial.fault is not None else None
+    if icmp is None or not icmp.from_self or route is None or route.interface is None:
+        return None
+    return net.neighbour(route.gateway or dial.address.text, route.interface)
 
 
 def judge(facts: TcpFacts, policy: Policy) -> Sequence[Finding]:
     """Tell refused, rejected, unreachable and silent apart, and our own limits from all of them."""
     fault = facts.dial.fault
     if fault is None:
-        return (passed("tcp", facts.record()), *_slow(facts, policy))
+        return (_PASSED, *_slow(facts, policy), *_reset_at_once(facts))
     if fault.icmp is not None:
         return (_icmp(facts, fault.icmp),)
     if fault.event is Event.SILENT:
         return (_silent(facts),)
-    after = f"after {facts.duration_ms:.1f} ms"
     if fault.errno_name == "ECONNREFUSED":
-        return (found("tcp.refused", f"{_where(facts)} answered the SYN with RST {after}", facts.record()),)
+        summary = f"{_where(facts)} answered the SYN with RST after {facts.duration_ms:.1f} ms"
+        return (found("tcp.refused", summary, facts.record()),)
     if fault.event is Event.RESET:
-        # Linux calls it a refusal while the SYN is out; a reset means that the connection had stood.
         reset = {**facts.record(), "phase": "before data", "bytes_received": 0, "bytes_sent": 0}
-        return (found("tcp.reset", f"{_where(facts)} accepted and sent RST at once, {after}", reset),)
+        return (found("tcp.reset", f"{_where(facts)} accepted the connection and reset it at once", reset),)
     return (_local(facts, fault),)
+
+
+def _reset_at_once(facts: TcpFacts) -> Sequence[Finding]:
+    """A warning only: whether a reset right after the handshake is seen in time is a race."""
+    if not facts.dial.reset_at_once:
+        return ()
+    summary = f"{_where(facts)} accepted the connection and reset it at once"
+    reset = found("tcp.reset", summary, {**facts.record(), "phase": "before data"})
+    return (replace(reset, state=State.OK),)
 
 
 def _slow(facts: TcpFacts, policy: Policy) -> Sequence[Finding]:
     dial = facts.dial
-    if dial.syn_retransmits:
-        times = "once" if dial.syn_retransmits == 1 else f"{dial.syn_retransmits} times"
+    if facts.syn_retransmits:
+        times = "once" if facts.syn_retransmits == 1 else f"{facts.syn_retransmits} times"
         summary = f"{_where(facts)} connected after {facts.duration_ms:.0f} ms: the SYN had to be sent again {times}"
         return (found("tcp.syn_retransmit", summary, facts.record()),)
     if dial.rtt_ms is not None and dial.rtt_ms > policy.slow.tcp_rtt_ms:
@@ -127,9 +176,11 @@ def _silent(facts: TcpFacts) -> Finding:
         late = f"{facts.dial.lag_ms:.0f} of {waited:.0f} ms"
         summary = f"our own event loop was late by {late}: {_where(facts)} not judged"
         return found("local.overload", summary, facts.record())
-    sent = (facts.dial.syn_retransmits or 0) + 1
+    sent = (facts.syn_retransmits or 0) + 1
     summary = f"{_where(facts)} answered none of {sent} SYN in {waited / 1000:.1f} s: no reply, no ICMP"
-    return found("tcp.timeout", summary, facts.record(), confidence=Confidence.INFERRED, silences=1)
+    return found(
+        "tcp.timeout", summary, facts.record(), confidence=Confidence.INFERRED, silences=max(facts.silences, 1)
+    )
 
 
 def _icmp(facts: TcpFacts, icmp: Icmp) -> Finding:
@@ -140,20 +191,29 @@ def _icmp(facts: TcpFacts, icmp: Icmp) -> Finding:
     said = _MEANINGS[code]
     by = "the host itself" if icmp.sender == facts.dial.address.text else icmp.sender
     summary = f"{by} answered the SYN to {_where(facts)} with ICMP {icmp.type}/{icmp.code}: {said}"
-    return found(code, summary, facts.record())
+    box = "host" if icmp.sender == facts.dial.address.text else "router"
+    return found(code, summary, facts.record(), factor=f"{box} {icmp.sender}")
 
 
 def _own_kernel(facts: TcpFacts, icmp: Icmp) -> Finding:
     """The offender is ourselves: the kernel gave up on the neighbour, or our own firewall said no."""
-    if (icmp.type, icmp.code) not in ((3, 1), (1, 3)):
+    if (icmp.type, icmp.code) not in ((3, 1), (1, 3)) or not _unresolved(facts):
         summary = f"our own machine rejected the SYN to {_where(facts)} (ICMP {icmp.type}/{icmp.code} from ourselves)"
         return found("local.send_denied", summary, facts.record())
     gateway = facts.route.gateway if facts.route else None
     if gateway is not None:
         summary = f"next hop {gateway} did not answer ARP/ND, so {_where(facts)} was never reached"
-        return found("vantage.gateway_unreachable", summary, {**facts.record(), "gateway": gateway})
+        told = {**facts.record(), "gateway": gateway}
+        return found("vantage.gateway_unreachable", summary, told, factor=f"gateway {gateway}")
     summary = f"{facts.dial.address.text} is on our own link and did not answer ARP/ND"
     return found("link.neighbour_unresolved", summary, facts.record())
+
+
+def _unresolved(facts: TcpFacts) -> bool:
+    """Whether the kernel really asked for the neighbour and got no answer; a reject of our own comes at once."""
+    if facts.neighbour is None:
+        return facts.duration_ms > _ARP_MS
+    return facts.neighbour.state in (NeighbourState.INCOMPLETE, NeighbourState.FAILED)
 
 
 def _local(facts: TcpFacts, fault: Fault) -> Finding:
@@ -164,28 +224,14 @@ def _local(facts: TcpFacts, fault: Fault) -> Finding:
 
 
 def _where(facts: TcpFacts) -> str:
-    address, port = facts.dial.address.text, facts.dial.port
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return where(facts.dial.address.text, facts.dial.port)
 
 
-def _attempt(dial: Dial) -> Attempt:
-    return Attempt(
-        purpose="climb",
-        transport="tcp",
-        address=dial.address.text,
-        port=dial.port,
-        local_port=dial.local_port,
-        started_s=dial.started_s,
-        ended_s=dial.ended_s,
-        outcome=_outcome(dial.fault),
-    )
+_ARP_MS = 900.0
+"""The kernel gives a neighbour three questions, a second apart (arp(7) retrans_time, mcast_solicit)."""
 
-
-def _outcome(fault: Fault | None) -> str:
-    if fault is None:
-        return "connected"
-    return fault.errno_name or str(fault.event)
-
+# A pass says nothing beyond the facts of its step, so that one finding serves all.
+_PASSED = passed("tcp", {})
 
 # RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3; Linux maps several of them to one errno, hence the raw numbers.
 _ICMP4 = {
@@ -215,18 +261,12 @@ _MEANINGS = {
     "tcp.rejected": "port or protocol unreachable",
 }
 _ERRNO = {
-    "EMFILE": "local.fd_limit",
-    "ENFILE": "local.fd_limit",
-    "EADDRNOTAVAIL": "local.ports_exhausted",
-    "EADDRINUSE": "local.ports_exhausted",
-    "EPERM": "local.send_denied",
+    **OWN_ERRNO,
     "EACCES": "ip.route_rejected",
     "EINVAL": "ip.route_rejected",
     "ENETUNREACH": "ip.no_route",
     "EHOSTUNREACH": "ip.route_rejected",
     "ENETDOWN": "vantage.no_route",
-    "ENOBUFS": "local.overload",
-    "ENOMEM": "local.overload",
 }
 
 LAYER = Layer(
@@ -239,7 +279,12 @@ LAYER = Layer(
         "ip.no_route", "ip.route_rejected", "vantage.no_route", "vantage.gateway_unreachable",
         "link.neighbour_unresolved", "local.fd_limit", "local.ports_exhausted", "local.send_denied",
         "local.overload", "local.bug",
-    }),
+    }) | silence.EMITS | origin.EMITS | flows.EMITS,
     duration="tcp_connect_duration_ms",
-    witnesses=(Witness(name="again", when=frozenset({"tcp.timeout"})),),
+    witnesses=(
+        Witness(name="survey", when=frozenset({"tcp.timeout"}), probe=silence.probe, judge=silence.judge),
+        Witness(name="again", when=frozenset({"tcp.flow_dependent"})),
+        Witness(name="flows", when=frozenset({"tcp.syn_retransmit"}), probe=flows.probe, judge=flows.judge),
+        Witness(name="origin", when=frozenset({"tcp.refused"}), probe=origin.probe, judge=origin.judge),
+    ),
 )

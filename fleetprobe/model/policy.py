@@ -31,6 +31,10 @@ class Policy:
     slow: Slow = field(default_factory=Slow)
     connect_s: float = 3.3
     """Connect budget of one address: just above the third SYN retransmit of current kernels."""
+    again_s: float = 1.25
+    """A silent connect gets a twin from a fresh source port after so long: just after the first retransmit."""
+    survey_s: float = 0.65
+    """Budget of the questions that tell what a silence means."""
     exchange_s: float = 5.0
     """Budget of one handshake, one banner or one response head."""
     dns_s: float = 4.0

@@ -59,6 +59,10 @@ class Finding:
     """Layers, beside those below a pass, that this finding shows to work: a refusal proves reach."""
     unproven: frozenset[str] = frozenset()
     """Layers below that this finding leaves open although it passed."""
+    supersedes: frozenset[str] = frozenset()
+    """Codes whose findings this one explains and takes the place of."""
+    factor: str | None = None
+    """What other targets share when they fail for the same reason: a gateway, a router, a resolver."""
     rung: str | None = None
     """Where on the ladder it was seen, when that is not the layer it speaks of."""
     tentative: bool = False

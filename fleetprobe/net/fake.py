@@ -9,12 +9,21 @@ or under `drive` without one. The steps that a host can be told to take are in `
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Coroutine, Generator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import count
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from fleetprobe.net.fake_clock import Clock
+from fleetprobe.net.fake_stream import FakeStream
+from fleetprobe.net.fake_witness import (
+    bears_the_address,
+    plain_links,
+    plain_neighbour,
+    plain_origin,
+    plain_survey,
+    survey_at,
+    told_first,
+)
 from fleetprobe.net.interface import (
     Address,
     Dial,
@@ -23,155 +32,18 @@ from fleetprobe.net.interface import (
     Fault,
     Handshake,
     Hello,
-    Received,
     RecordType,
     Resolution,
     Route,
     Stream,
-    TcpInfo,
 )
-from fleetprobe.net.script import (
-    REFUSED,
-    SILENT,
-    Close,
-    Deaf,
-    Fail,
-    Hear,
-    Mute,
-    Plan,
-    Reset,
-    Say,
-    Step,
-    TlsScript,
-)
+from fleetprobe.net.script import REFUSED, SILENT, Plan, Step, TlsScript
+from fleetprobe.net.survey import Survey
+from fleetprobe.net.witness import Link, Neighbour, RstOrigin
+
+__all__ = ["FakeNet", "FakeStream", "drive"]
 
 T = TypeVar("T")
-
-class _Turn:
-    """One bare yield: lets the other tasks of the loop run, whatever loop that is."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
-class Clock:
-    """Fake monotonic seconds. Whoever waits for the earliest moment goes first."""
-
-    _GRACE_TURNS = 4
-    """Turns that others get to start a wait of their own before the clock jumps."""
-
-    def __init__(self, start_s: float = 1000.0) -> None:
-        self.now_s = start_s
-        self._waits: list[tuple[float, int]] = []
-        self._tickets = count()
-
-    async def reach(self, moment_s: float) -> None:
-        """Wait, in fake time, until `moment_s`."""
-        wait = (moment_s, next(self._tickets))
-        insort(self._waits, wait)
-        grace = self._GRACE_TURNS
-        try:
-            while grace:
-                await _Turn()
-                grace = grace - 1 if self._waits[0] == wait else self._GRACE_TURNS
-        finally:
-            self._waits.remove(wait)
-        self.now_s = max(self.now_s, moment_s)
-
-
-@dataclass(slots=True, eq=False)
-class FakeStream:
-    """An open connection that follows its script. `sent` and `aborted` are there for tests to look at."""
-
-    net: FakeNet
-    address: Address
-    port: int
-    plan: Plan
-    secured: Handshake | None = None
-    sent: bytearray = field(default_factory=bytearray)
-    aborted: bool = False
-    _steps: list[Step] = field(default_factory=list)
-    _since_s: float = 0.0
-    _heard: bytearray = field(default_factory=bytearray)
-    _unacked: int = 0
-
-    async def send(self, data: bytes, until_s: float) -> Received:
-        """Succeeds while the script is not at an ending that is already due."""
-        self.net.note("send", self.address.text, self.port)
-        now = self.net.now()
-        match self._next():
-            case Reset() | Fail() as end if self._since_s + end.after_ms / 1000 <= now:
-                return self._ended(end, now)
-            case Deaf():
-                self._unacked += 1
-        self.sent += data
-        self._heard += data
-        return Received(data=b"", event=Event.DONE, at_s=now)
-
-    async def receive(self, limit_bytes: int, until_s: float) -> Received:
-        """The next words of the script, one `Say` at a time, or how it ends."""
-        self.net.note("receive", self.address.text, self.port)
-        step = self._next()
-        if isinstance(step, Hear | Mute | Deaf) or step is None:
-            return await self._silence(until_s, step.late_ms if isinstance(step, Mute) else 0.0)
-        at_s = max(self._since_s + step.after_ms / 1000, min(self.net.now(), until_s))
-        if at_s > until_s:
-            return await self._silence(until_s, 0.0)
-        late_ms = step.late_ms if isinstance(step, Say) else 0.0
-        await self.net.clock.reach(at_s + late_ms / 1000)
-        if not isinstance(step, Say):
-            return self._ended(step, at_s)
-        self._since_s = at_s
-        rest = step.data[limit_bytes:]
-        self._steps[:1] = [Say(rest, after_ms=0.0)] if rest else []
-        return Received(data=step.data[:limit_bytes], event=Event.DONE, at_s=at_s)
-
-    def info(self) -> TcpInfo | None:
-        """Plain figures of a healthy path; what a deaf peer left unacknowledged is counted."""
-        if self.aborted:
-            return None
-        return TcpInfo(
-            rtt_ms=self.plan.rtt_ms, rtt_var_ms=self.plan.rtt_ms / 4, total_retransmits=self._unacked,
-            unacked_segments=self._unacked, sacked_segments=0, send_mss_bytes=1448, receive_mss_bytes=1448,
-            advertised_mss_bytes=1448, path_mtu_bytes=1500, bytes_received=0, data_segments_in=0,
-            bytes_acked=0 if self._unacked else len(self.sent), out_of_order_segments=0,
-        )
-
-    @property
-    def peer_alpn(self) -> str | None:
-        """What the scripted handshake agreed on."""
-        return self.secured.alpn if self.secured else None
-
-    def abort(self) -> None:
-        """Counted once however often it is called."""
-        if not self.aborted:
-            self.net.note("abort", self.address.text, self.port)
-        self.aborted = True
-
-    def _next(self) -> Step | None:
-        """The step that is due, past every `Hear` that was satisfied."""
-        while self._steps and isinstance(self._steps[0], Hear):
-            if not self._heard or self._steps[0].contains not in self._heard:
-                return self._steps[0]
-            self._heard.clear()
-            self._since_s = max(self._since_s, self.net.now())
-            del self._steps[0]
-        return self._steps[0] if self._steps else None
-
-    async def _silence(self, until_s: float, late_ms: float) -> Received:
-        await self.net.clock.reach(until_s + late_ms / 1000)
-        return Received(data=b"", event=Event.SILENT, at_s=until_s)
-
-    @staticmethod
-    def _ended(step: Close | Reset | Fail, at_s: float) -> Received:
-        match step:
-            case Close():
-                return Received(data=b"", event=Event.CLOSED, at_s=at_s)
-            case Reset():
-                fault = Fault(Event.RESET, "ECONNRESET")
-            case Fail(fault):
-                pass
-        return Received(data=b"", event=fault.event, fault=fault, at_s=at_s)
 
 
 class FakeNet:
@@ -186,6 +58,15 @@ class FakeNet:
         self._names: dict[str, Resolution] = {}
         self._hosts: dict[tuple[str, int], list[Plan]] = {}
         self._routes: dict[str, Route] = {}
+        self._surveys: dict[str, Survey] = {}
+        self._origins: dict[str, RstOrigin | None] = {}
+        self._links: tuple[Link, ...] = plain_links()
+        self._neighbours: dict[str, Neighbour] = {}
+        self._heard: dict[str, int] = {}
+        self._heard_families: set[int] = set()
+        self._heard_gateways: set[str | None] = set()
+        self._dead_flows: dict[str, Callable[[int], bool]] = {}
+        self._sockets = 0
 
     # The table.
 
@@ -230,6 +111,36 @@ class FakeNet:
         self._routes[route.address] = route
         return self
 
+    def around(self, told: Survey) -> FakeNet:
+        """What is heard around the silence of an address; its times count from its own start."""
+        self._surveys[told.address.text] = told
+        return self
+
+    def origin(self, address: str, told: RstOrigin | None) -> FakeNet:
+        """Where the RST of an address comes from; None where no box can stand between."""
+        self._origins[address] = told
+        return self
+
+    def wires(self, *links: Link) -> FakeNet:
+        """The interfaces of this machine, in place of one that is well."""
+        self._links = links
+        return self
+
+    def next_hop(self, neighbour: Neighbour) -> FakeNet:
+        """What the kernel knows of a next hop; of every other one that it is reachable."""
+        self._neighbours[neighbour.address] = neighbour
+        return self
+
+    def bundle(self, address: str, dead: Callable[[int], bool]) -> FakeNet:
+        """Several paths lead to an address: whether a source port takes one that swallows everything."""
+        self._dead_flows[address] = dead
+        return self
+
+    def hears(self, *families: int) -> FakeNet:
+        """Something outside has answered over these families before."""
+        self._heard_families.update(families)
+        return self
+
     # What a test asks afterwards.
 
     def note(self, verb: str, subject: str, port: int = 0) -> None:
@@ -245,7 +156,7 @@ class FakeNet:
     @property
     def left_open(self) -> int:
         """Connections that nobody ended."""
-        return sum(not stream.aborted for stream in self.streams)
+        return sum(not stream.ended for stream in self.streams)
 
     # The verbs of `Net`.
 
@@ -256,8 +167,7 @@ class FakeNet:
     def route(self, address: Address) -> Route:
         """The scripted way, or a plain one through a gateway."""
         self.note("route", address.text)
-        plain = Route(address=address.text, gateway="192.0.2.1", source="192.0.2.2", interface="fake0")
-        return self._routes.get(address.text, plain)
+        return self._way(address)
 
     async def resolve(self, name: str, until_s: float) -> Resolution:
         """The scripted answer; NXDOMAIN for a name that is not in the table."""
@@ -268,26 +178,106 @@ class FakeNet:
         await self.clock.reach(started + lasts_ms / 1000)
         return replace(known, started_s=started, duration_ms=lasts_ms)
 
-    async def dial(self, address: Address, port: int, until_s: float) -> tuple[Dial, Stream | None]:
-        """The scripted outcome of this attempt."""
-        self.note("dial", address.text, port)
+    async def dial(
+        self, address: Address, port: int, until_s: float, *, again_s: float | None = None
+    ) -> tuple[Dial, Stream | None]:
+        """The scripted outcome of this attempt. Its twin, if it gets one, meets what the next connection meets."""
         plan = self._plan(address.text, port)
-        started = self.now()
-        ended, fault = started + plan.connect_ms / 1000, plan.fault
+        told = self._attempt(address, port, plan, self.now(), until_s)
+        again_at_s = until_s if again_s is None else self.now() + again_s
+        if told.ended_s > again_at_s:
+            await self.clock.reach(again_at_s)
+            next_plan = self._plan(address.text, port)
+            first, told = told, told_first(told, self._attempt(address, port, next_plan, self.now(), until_s))
+            plan = plan if told.local_port == first.local_port else next_plan
+        await self.clock.reach(told.ended_s + plan.lag_ms / 1000)
+        if bears_the_address(told):
+            self._note_heard(address, port)
+        if told.fault is not None:
+            return told, None
+        stream = FakeStream(self, address, port, plan, _steps=list(plan.script), _since_s=told.ended_s)
+        self.streams.append(stream)
+        return told, stream
+
+    def _attempt(
+        self, address: Address, port: int, plan: Plan, started: float, until_s: float, local_port: int | None = None
+    ) -> Dial:
+        self.note("dial", address.text, port)
+        self._sockets += 1
+        local_port = local_port or 40000 + self._sockets % 20000
+        swallows = self._dead_flows.get(address.text)
+        dead = swallows is not None and swallows(local_port)
+        ended, fault = started + plan.connect_ms / 1000, SILENT if dead else plan.fault
         if ended > until_s or (fault is not None and fault.event is Event.SILENT):
             ended, fault = max(until_s, started), fault or SILENT
-        await self.clock.reach(ended + plan.lag_ms / 1000)
-        dial = Dial(
+        return Dial(
             address=address, port=port, started_s=started, ended_s=ended, fault=fault, lag_ms=plan.lag_ms,
             local_address="2001:db8::2" if address.family == 6 else "192.0.2.2",
-            local_port=40000 + len(self.streams) % 20000, syn_retransmits=plan.syn_retransmits,
+            local_port=local_port, syn_retransmits=plan.syn_retransmits,
             rtt_ms=None if fault else plan.rtt_ms, mss_bytes=None if fault else 1448,
         )
-        if fault is not None:
-            return dial, None
-        stream = FakeStream(self, address, port, plan, _steps=list(plan.script), _since_s=ended)
-        self.streams.append(stream)
-        return dial, stream
+
+    async def flows(self, address: Address, port: int, local_ports: Sequence[int], until_s: float) -> tuple[Dial, ...]:
+        """What the next connections meet from these source ports; it uses up no script."""
+        plan, now = self._plan(address.text, port, keep=True), self.now()
+        dials = tuple(self._attempt(address, port, plan, now, until_s, one) for one in local_ports)
+        await self.clock.reach(max((dial.ended_s for dial in dials), default=now))
+        return dials
+
+    def _note_heard(self, address: Address, port: int) -> None:
+        self._heard[address.text] = port
+        route = self._way(address)
+        if not route.local:
+            self._heard_families.add(address.family)
+            self._heard_gateways.add(route.gateway)
+
+    async def survey(self, address: Address, port: int, until_s: float) -> Survey:
+        """The scripted answer, or what the table has of the other ports of the address."""
+        self.note("survey", address.text, port)
+        now, told = self.now(), self._surveys.get(address.text)
+        if told is None:
+            heard, route = self._heard.get(address.text), self._way(address)
+
+            def met(other: int) -> Fault | None:
+                return self._plan(address.text, other, keep=True).fault
+
+            told = plain_survey(
+                address, port, route, now, max(now, until_s), met, None if heard == port else heard,
+                route.gateway in self._heard_gateways, self._neighbours.get(route.gateway or address.text),
+            )
+        told = survey_at(told, now, max(now, until_s))
+        await self.clock.reach(told.ended_s)
+        return told
+
+    async def rst_origin(self, address: Address, port: int, until_s: float) -> RstOrigin | None:
+        """The scripted answer, asked once per address, or the host itself."""
+        self.note("rst_origin", address.text, port)
+        route = self._way(address)
+        if address.text not in self._origins:
+            plain = None if route.gateway is None else plain_origin(address, port, route, self.now())
+            self._origins[address.text] = plain
+        told = self._origins[address.text]
+        if told is not None:
+            await self.clock.reach(min(until_s, self.now() + told.ended_s - told.started_s))
+        return told
+
+    def lag_ms(self) -> float:
+        """A scripted loop is never late by itself; scripts say where it is (`lag_ms`, `late_ms`)."""
+        return 0.0
+
+    def heard(self, family: int) -> bool:
+        """Whether anything has answered over that family, or a test says so."""
+        return family in self._heard_families
+
+    def links(self) -> tuple[Link, ...]:
+        """The scripted interfaces, or one that is well."""
+        self.note("links", "")
+        return self._links
+
+    def neighbour(self, address: str, interface: str) -> Neighbour | None:
+        """The scripted entry, or one that is reachable."""
+        self.note("neighbour", address)
+        return self._neighbours.get(address) or plain_neighbour(address, interface)
 
     async def handshake(
         self, stream: Stream, hello: Hello, until_s: float
@@ -313,12 +303,20 @@ class FakeNet:
         self.note("trust", ca_file or "")
         return {"source": ca_file or "fake", "anchors": 0, "sha256": "0" * 64}
 
-    def _plan(self, address: str, port: int) -> Plan:
-        """The script of the next connection there."""
+    def _plan(self, address: str, port: int, *, keep: bool = False) -> Plan:
+        """The script of the next connection there, which is used up unless it is the last one."""
         plans = self._hosts.get((address, port))
         if plans:
-            return plans.pop(0) if len(plans) > 1 else plans[0]
+            return plans.pop(0) if len(plans) > 1 and not keep else plans[0]
         return Plan(fault=REFUSED if any(address == there for there, _ in self._hosts) else SILENT)
+
+    def _way(self, address: Address) -> Route:
+        six = address.family == 6
+        plain = Route(
+            address=address.text, gateway="2001:db8::1" if six else "192.0.2.1",
+            source="2001:db8::2" if six else "192.0.2.2", interface="fake0",
+        )
+        return self._routes.get(address.text, plain)
 
 
 def drive(work: Coroutine[Any, Any, T], turns: int = 1_000_000) -> T:

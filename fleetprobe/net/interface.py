@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from fleetprobe.net.survey import Survey
+    from fleetprobe.net.witness import Link, Neighbour, RstOrigin
 
 
 class Event(StrEnum):
@@ -93,6 +97,8 @@ class TcpInfo:
     data_segments_in: int
     out_of_order_segments: int | None
     """None on kernels before 5.4."""
+    last_ack_received_ms: float = 0.0
+    """Age of the last acknowledgement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +120,10 @@ class Dial:
     mss_bytes: int | None = None
     lag_ms: float = 0.0
     """How late our own loop was during the attempt."""
+    reset_at_once: bool = False
+    """The connection stood, and was reset before we could use it."""
+    twin: Dial | None = None
+    """The other attempt, from another source port, when one alone had stayed silent for a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +156,9 @@ class Stream(Protocol):
 
     def abort(self) -> None:
         """End it at once, without farewell. Idempotent."""
+
+    def release(self) -> None:
+        """Give it back after a good end; the net may keep it open a little as a witness. Idempotent."""
 
 
 class RecordType(StrEnum):
@@ -258,8 +271,35 @@ class Net(Protocol):
     async def resolve(self, name: str, until_s: float) -> Resolution:
         """All addresses of a name: hosts file, then DNS; asked once per run and shared."""
 
-    async def dial(self, address: Address, port: int, until_s: float) -> tuple[Dial, Stream | None]:
-        """Connect to one literal address."""
+    async def dial(
+        self, address: Address, port: int, until_s: float, *, again_s: float | None = None
+    ) -> tuple[Dial, Stream | None]:
+        """Connect to one literal address.
+
+        With `again_s`, an attempt silent for so many seconds gets a twin from a fresh source port beside it;
+        the first that is answered is told, the other is its `twin`.
+        """
+
+    async def flows(self, address: Address, port: int, local_ports: Sequence[int], until_s: float) -> tuple[Dial, ...]:
+        """Connect from given source ports at once and close: whether the outcome follows the port."""
+
+    async def survey(self, address: Address, port: int, until_s: float) -> Survey:
+        """Ask everything that can tell what the silence of a port means, all at once."""
+
+    async def rst_origin(self, address: Address, port: int, until_s: float) -> RstOrigin | None:
+        """Whether a RST comes from nearer than the host; None where no box can stand between."""
+
+    def lag_ms(self) -> float:
+        """How late our own loop has been in all; the difference of two readings counts."""
+
+    def heard(self, family: int) -> bool:
+        """Whether anything but ourselves has answered over IPv4 or IPv6 in this run."""
+
+    def links(self) -> tuple[Link, ...]:
+        """Our interfaces, as they were when the run first asked."""
+
+    def neighbour(self, address: str, interface: str) -> Neighbour | None:
+        """What the kernel knows of a next hop; at most 50 ms old."""
 
     async def handshake(
         self, stream: Stream, hello: Hello, until_s: float

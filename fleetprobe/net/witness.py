@@ -217,6 +217,13 @@ class RstOrigin:
     pokes: tuple[Poke, ...] = ()
     tcp_packets: int = 0
     udp_packets: int = 0
+    left: int | None = None
+    """Packets that left our interface meanwhile, everybody's. Fewer than our SYNs: some never left."""
+
+    @property
+    def kept_back(self) -> bool:
+        """Whether our own machine kept SYNs back; sound however busy the interface is."""
+        return self.left is not None and self.left < self.tcp_packets
 
     @property
     def nearer(self) -> bool | None:
@@ -326,6 +333,7 @@ class Witnessing(Protocol):
         most_hops: int = 16,
         *,
         likely_hops: int | None = None,
+        sparing: bool = False,
     ) -> Walk:
         """SYNs to the very port with TTL 1 to 12 at once, then to `most_hops` (64 at most) if the path goes on.
 
@@ -333,6 +341,7 @@ class Witnessing(Protocol):
         SYN with a TTL of the host's distance or more could complete a handshake. Ends at once when the end
         and all TTLs below it have answered; silence costs 0.9 s in each of the two volleys, and up to 6
         datagrams when nothing at all was heard. A SYN is not repeated, so a lost one is a silent hop.
+        `sparing` walks a few hops at a time instead, so that at most three SYNs go beyond the last answer.
         """
 
     async def rst_origin(

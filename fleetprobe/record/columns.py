@@ -135,7 +135,22 @@ CERTIFICATE: Mapping[str, Json] = {
     "run_id": _TEXT,
     "seq": _COUNT,
     "sha256": _SHA256,
-    "der_base64": _TEXT,
+    "der_base64": _TEXT_OR_NULL,
+    "truncated": _BOOL,
+}
+
+CAUSE: Mapping[str, Json] = {
+    "kind": _kind("cause"),
+    "schema_version": _TEXT,
+    "run_id": _TEXT,
+    "seq": _COUNT,
+    "root_cause_id": _HEX16,
+    "code": _TEXT,
+    "summary": {"type": "string", "maxLength": 160},
+    "factor": _TEXT,
+    "target_count": _COUNT,
+    "targets": _TEXTS,
+    "counter_examples": _TEXTS,
 }
 
 RUN_START: Mapping[str, Json] = {
@@ -180,6 +195,7 @@ KINDS: Mapping[str, Mapping[str, Json]] = {
     "run_start": RUN_START,
     "result": RESULT,
     "certificate": CERTIFICATE,
+    "cause": CAUSE,
     "run_end": RUN_END,
 }
 

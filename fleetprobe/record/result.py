@@ -152,7 +152,7 @@ def _layers(examined: Examination) -> list[Row]:
         for finding in step.findings:
             if finding.layer != step.layer and finding.breaks:
                 _blame(entries, by_layer, finding)
-    missed = (name for name in examined.ladder if name not in by_layer and name != "link")
+    missed = (name for name in examined.ladder if name not in by_layer)
     return [*entries, *(_entry(name, Outcome.SKIPPED, None, None, None, {}) for name in missed)]
 
 

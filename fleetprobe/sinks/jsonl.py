@@ -54,7 +54,11 @@ class JsonlSink:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over all lines handed over so far, upper-case hex."""
+        """SHA-256 over all lines handed over so far, upper-case hex; waits until they are written."""
+        with self._wake:
+            while self._pending_bytes and self._failure is None:
+                self._wake.notify_all()
+                self._wake.wait(_BATCH_EVERY_S)
         return self._digest.hexdigest().upper()
 
     @property
@@ -67,7 +71,6 @@ class JsonlSink:
         if self._failure is not None:
             raise OutputError(f"{self._name}: {_reason(self._failure)}") from self._failure
         self._lines += 1
-        self._digest.update(line)
         with self._wake:
             self._pending.append(line)
             self._pending_bytes += len(line)
@@ -110,7 +113,9 @@ class JsonlSink:
                 last = self._closing
             try:
                 if batch:
-                    _write_all(self._fd, b"".join(batch))
+                    data = b"".join(batch)
+                    _write_all(self._fd, data)
+                    self._digest.update(data)
                 if self._regular and (last or time.monotonic() - synced >= _SYNC_EVERY_S):
                     os.fsync(self._fd)
                     synced = time.monotonic()

@@ -18,21 +18,17 @@ ROOT = Path(__file__).parent.parent.parent
 SCENARIOS = ROOT / "fleetprobe" / "lab" / "scenarios"
 LAYERS: dict[str, Layer] = {layer.name: layer for ladder in LADDERS.values() for layer in ladder}
 
-MADE_BY_THE_ENGINE = {"policy.denied", "local.bug", "input.invalid", "ip.address_partial"}
+MADE_BY_THE_ENGINE = {
+    "policy.denied", "local.bug", "input.invalid", "ip.address_partial", "ip.v4_only_broken", "ip.v6_only_broken",
+}
 """Codes that no layer's judge gives: admission, our own bugs, bad lines, and the sum over addresses."""
 
 NOT_IN_THE_LAB = {
+    "local.conntrack_full": ("layers/test_silence.py", "nf_conntrack_max belongs to the machine, not to a namespace"),
     "input.invalid": ("properties/test_schema.py", "a line of an inventory is no place on a network"),
     "local.bug": ("engine/test_one.py", "a bug has no scenario"),
     "local.fd_limit": ("engine/test_fleet.py", "the lab's own servers would starve first"),
     "local.overload": ("engine/test_own_limits.py", "lag of our own loop"),
-    "local.ports_exhausted": ("engine/test_own_limits.py", "a sysctl of the vantage"),
-    "local.send_denied": ("engine/test_own_limits.py", "a packet filter on the vantage"),
-    "policy.denied": ("engine/test_one.py", "an address that the run may not touch"),
-    "dns.formerr": ("layers/test_dns.py", "servers say it to broken questions only"),
-    "dns.hosts_override": ("layers/test_dns.py", "the hosts file of the vantage"),
-    "dns.tcp_blocked": ("layers/test_dns.py", "a nameserver of a test's own cuts its answers"),
-    "http.rate_limited": ("layers/test_http.py", "a status like any other"),
     "tcp.slow": ("engine/test_own_limits.py", "needs half a second of delay on a link"),
     "tls.protocol_error": ("layers/test_tls_judge.py", "a peer that breaks the protocol on purpose"),
     "tls.rejected_by_verifier": ("layers/test_tls_judge.py", "verify codes that no ordinary chain brings about"),

@@ -128,5 +128,5 @@ def test_every_layer_has_a_test_file_and_every_room_a_folder_of_tests() -> None:
     tests = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
     for layer in ("dns", "tcp", "tls", "http", "app"):
         assert any(name.startswith(f"test_{layer}") for name in tests), layer
-    for room in ("codes", "cli", "engine", "inventory", "lab", "layers", "net", "sinks"):
+    for room in ("audit", "codes", "cli", "engine", "inventory", "lab", "layers", "net", "sinks", "vantage"):
         assert list((ROOT / "tests" / room).glob("test_*.py")), room

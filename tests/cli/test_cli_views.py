@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from fleetprobe.cli.ladder_view import ladder_view
 from fleetprobe.cli.scan_view import LAYERS, ScanView
 from fleetprobe.cli.shell_words import folded
 from fleetprobe.cli.terminal import ASCII, UNICODE, Marks, console, marks_for, show
+from fleetprobe.cli.waterfall import remark
+from fleetprobe.cli.witness_view import witness_facts
 from tests.cli.program import SGR, read_terminal
 from tests.cli.rows import failed, layers, run_end
 
@@ -141,6 +144,145 @@ def test_a_healthy_target_and_an_empty_record_are_drawn_too() -> None:
     )
     assert " OK " in drawn(ladder_view(healthy))
     assert drawn(ladder_view({}))
+
+
+# --- where the time went ---------------------------------------------------------------------------------
+
+
+def timed(**changes: Any) -> dict[str, Any]:
+    """A request like the seed's: 4, 27, 37 and 72 ms on a way of 30 ms there and back."""
+    passing = [{**step, "outcome": "pass"} for step in layers()]
+    return failed(
+        dns_duration_ms=4.0, tcp_connect_duration_ms=27.0, tls_handshake_duration_ms=37.0,
+        http_time_to_first_byte_ms=72.0, tcp_rtt_ms=27.0, tls_protocol_version="TLSv1.3",
+        http_response_status_code=200, layers=passing, **changes,
+    )
+
+
+def beneath(row: dict[str, Any]) -> list[str]:
+    return [" ".join(line.plain.split()) for line in remark(row, UNICODE)]
+
+
+def test_the_moments_of_the_phases_read_like_curls_own_line() -> None:
+    assert beneath(timed())[0] == "as curl -w dns:0.004 connect:0.031 tls:0.068 ttfb:0.140"
+    fast = {**timed(), "tls_handshake_duration_ms": None, "http_time_to_first_byte_ms": 0.25}
+    fast |= {"dns_duration_ms": 0.5, "tcp_connect_duration_ms": 0.125}
+    assert beneath(fast)[0] == "as curl -w dns:0.000500 connect:0.000625 ttfb:0.000875"
+
+
+def test_a_phase_that_did_not_come_to_its_end_is_no_moment() -> None:
+    silent = {**timed(), "tls_handshake_duration_ms": None, "http_time_to_first_byte_ms": None}
+    silent["layers"] = [{**step, "outcome": "fail" if step["layer"] == "tcp" else "pass"} for step in layers()]
+    assert beneath(silent)[0] == "as curl -w dns:0.004000"
+    unanswered = {**timed(), "http_response_status_code": None}
+    unanswered["layers"] = [{**step, "outcome": "fail" if step["layer"] == "http" else "pass"} for step in layers()]
+    assert beneath(unanswered)[0] == "as curl -w dns:0.004 connect:0.031 tls:0.068"
+    assert beneath({}) == []
+
+
+def test_phases_are_told_in_round_trips_and_the_least_that_there_can_be() -> None:
+    assert beneath(timed())[1] == "round trips tcp 1.0 · tls 1.4 · first byte 2.7, of 27.0 ms each"
+    assert "tls 1.4 (least 2)" in beneath({**timed(), "tls_protocol_version": "TLSv1.2"})[1]
+    assert "first byte over 100," in beneath({**timed(), "http_time_to_first_byte_ms": 9000.0})[1]
+    assert len(beneath({**timed(), "tcp_rtt_ms": None})) == 1
+
+
+def test_who_owns_time_that_distance_does_not_explain_is_named_only_when_it_is_most() -> None:
+    assert len(beneath(timed())) == 2
+    slow = {**timed(), "http_time_to_first_byte_ms": 427.0}
+    assert beneath(slow)[2] == "most of it is no distance: the server took 400.0 ms beyond its round trips"
+    assert "the handshake took 1.00 s" in beneath({**timed(), "tls_handshake_duration_ms": 1030.0})[2]
+
+
+# --- witnesses -------------------------------------------------------------------------------------------
+
+
+SURVEY = {
+    "other_ports": {"22": "ECONNREFUSED", "1": "silent"},
+    "udp": "port closed",
+    "ping": "not permitted",
+    "hops": ["198.18.1.1", "*", "198.18.12.2", *["*"] * 9],
+    "last_hop": "198.18.12.2 at hop 3",
+    "walked": "203.0.113.22",
+    "gateway": "198.18.1.1",
+    "gateway_state": "REACHABLE",
+    "gateway_alive": True,
+    "conntrack_share": 0.0,
+}
+
+
+def attempt(purpose: str, outcome: str, start_ms: float = 0.0, transport: str = "tcp") -> dict[str, Any]:
+    return {
+        "purpose": purpose, "transport": transport, "address": "203.0.113.22", "port": 443, "local_port": 40000,
+        "start_ms": start_ms, "duration_ms": 600.0, "outcome": outcome,
+    }
+
+
+def silent(**changes: Any) -> dict[str, Any]:
+    """A port that stayed silent, its twin and a survey."""
+    survey = {"layer": "tcp", "outcome": "fail", "code": "tcp.filtered", "start_ms": 3300.0, "duration_ms": 650.0}
+    attempts = [
+        attempt("climb", "silent"), attempt("again", "silent"), *[attempt("survey", "silent")] * 9,
+        attempt("survey", "ECONNREFUSED", 50.0), attempt("survey", "port closed", transport="udp"),
+    ]
+    return failed(layers=[*layers()[:3], {**survey, "facts": SURVEY}], attempts=attempts, **changes)
+
+
+def test_what_a_survey_saw_is_drawn_hop_by_hop() -> None:
+    text = " ".join(drawn(ladder_view(silent())).split())
+    for told in (
+        "✗ survey tcp tcp.filtered 650.0 ms",
+        "path 1 198.18.1.1 → 2 * → 3 198.18.12.2 → then silence to hop 12 (walked to 203.0.113.22)",
+        "other ports 22 ECONNREFUSED, 1 silent",
+        "udp port closed",
+        "ping not permitted",
+        "next hop 198.18.1.1, REACHABLE, alive",
+        "sockets climb 1 tcp 600.0 ms silent",
+        "again 1 tcp 600.0 ms silent",
+        "survey 10 tcp 650.0 ms 9 silent, 1 ECONNREFUSED",
+        "survey 1 udp 600.0 ms port closed",
+    ):
+        assert told in text, told
+    assert "connection table" not in text
+
+
+def test_a_path_without_any_answer_and_a_full_table_are_said() -> None:
+    assert dict(witness_facts({**SURVEY, "hops": ["*"] * 12}, UNICODE))["path"].startswith("silence to hop 12")
+    assert "path" not in dict(witness_facts({**SURVEY, "hops": None}, UNICODE))
+    assert dict(witness_facts({**SURVEY, "conntrack_share": 0.97}, UNICODE))["our table"] == "connection table 97% full"
+
+
+def test_where_a_rst_came_from_is_drawn() -> None:
+    facts = {"rst_ttl": 2, "host_ttl": 3, "expires_at": "198.18.12.2", "by": "198.18.1.1"}
+    assert dict(witness_facts(facts, UNICODE)) == {
+        "RST from": "hop 2", "host at": "hop 3", "passes": "198.18.12.2", "hop before": "198.18.1.1",
+    }
+
+
+def test_sockets_are_listed_only_when_a_witness_opened_some() -> None:
+    assert "sockets" not in drawn(ladder_view(failed(attempts=[attempt("climb", "connected")])))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+@pytest.mark.parametrize("marks", [UNICODE, ASCII])
+def test_the_view_of_a_silent_target_keeps_to_the_width_and_to_the_signs(marks: Marks, width: int) -> None:
+    text = drawn(ladder_view(silent(), marks, width), width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert marks is UNICODE or text.isascii()
+
+
+def test_hostile_or_odd_witness_facts_and_attempts_do_no_harm() -> None:
+    for poison in HOSTILE:
+        row = silent()
+        row["layers"][-1]["facts"] = poisoned(SURVEY, poison) | {"other_ports": {poison: poison}}
+        row["attempts"] = poisoned(row["attempts"], poison)
+        assert_harmless(on_terminal(partial(show_both, row=row)))
+    for wrong in (None, 7, True, "x", [], {}, [None, 3, {"a": None}], {"a": [1]}):
+        for name in SURVEY:
+            row = silent()
+            row["attempts"] = [wrong, dict.fromkeys(row["attempts"][0], wrong)]
+            row["layers"][-1]["facts"] = {**SURVEY, name: wrong}
+            assert drawn(ladder_view(row))
 
 
 # --- commands to copy ------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def test_a_healthy_target_costs_one_connection_and_every_rung_is_proven() -> Non
     net = FakeNet().name("shop.test", V4).host(V4, 80, *GOOD)
     examined = examine(net, target())
     assert examined.verdict.state is State.OK
-    assert examined.verdict.proven_layers == ("link", "dns", "ip", "tcp", "http")
+    assert examined.verdict.proven_layers == ("dns", "link", "ip", "tcp", "http")
     assert (net.count("dial"), net.count("resolve"), net.left_open) == (1, 1, 0)
 
 
@@ -76,16 +76,18 @@ def test_a_refusal_is_loud_and_nothing_is_asked_twice() -> None:
     assert net.count("dial") == 1
 
 
-def test_a_silent_connect_is_repeated_exactly_once_and_then_stands_as_inferred() -> None:
+def test_a_silent_connect_gets_a_twin_and_a_survey_and_then_stands_as_inferred() -> None:
     net = FakeNet().host(V4, 80, fault=SILENT)
     examined = examine(net, target(host=V4))
     verdict = examined.verdict
-    assert (verdict.state, verdict.code) == (State.FAIL, "tcp.timeout")
+    assert (verdict.state, verdict.code) == (State.FAIL, "tcp.filtered")
     assert verdict.finding is not None
     assert verdict.finding.confidence is Confidence.INFERRED
     assert verdict.finding.could_also_be
-    assert net.count("dial") == 2
-    assert [attempt["purpose"] for attempt in row(examined)["attempts"]] == ["climb", "again"]
+    assert net.count("survey") == 1
+    purposes = [attempt["purpose"] for attempt in row(examined)["attempts"]]
+    assert purposes[:2] == ["climb", "again"]
+    assert set(purposes[2:]) == {"survey"}
 
 
 def test_without_witnesses_one_silence_is_unknown() -> None:
@@ -95,13 +97,11 @@ def test_without_witnesses_one_silence_is_unknown() -> None:
     assert net.count("dial") == 1
 
 
-def test_when_the_second_connect_passes_the_silence_is_a_warning() -> None:
+def test_when_the_twin_connects_the_target_is_slow_and_not_failed() -> None:
     net = FakeNet().host(V4, 80, fault=SILENT).host(V4, 80, *GOOD)
     examined = examine(net, target(host=V4))
-    assert examined.verdict.state is State.OK
-    assert [finding.code for finding in examined.verdict.also] == ["tcp.timeout"]
-    assert (net.count("dial"), net.left_open) == (2, 0)
-    assert row(examined)["findings"][0]["severity"] == "warn"
+    assert (examined.verdict.state, examined.verdict.code) == (State.SLOW, "tcp.syn_retransmit")
+    assert (net.count("survey"), net.left_open) == (0, 0)
 
 
 def test_a_silence_above_the_connection_is_repeated_over_a_fresh_one() -> None:
@@ -258,8 +258,8 @@ def test_in_any_world_the_phases_add_up_and_every_connection_is_ended_and_listed
     assert told["duration_ms"] == pytest.approx((examined.ended_s - examined.started_s) * 1000, abs=0.01)
     assert all(told[part] is None or told[part] >= 0 for part in parts)
     assert net.left_open == 0
-    assert len(told["attempts"]) == net.count("dial")
-    assert net.count("dial") <= 2 * len(addresses)
+    assert len(told["attempts"]) >= net.count("dial")
+    assert net.count("dial") <= 8 * len(addresses)
     assert [result.address.text for result in examined.addresses] == addresses
 
 

@@ -58,7 +58,7 @@ def test_a_silence_that_was_mostly_our_own_lag_is_not_the_targets() -> None:
     verdict = examine(net, target(host=V4)).verdict
     assert (verdict.state, verdict.code) == (State.UNKNOWN, "local.overload")
     little = FakeNet().host(V4, 80, fault=SILENT, lag_ms=100.0)
-    assert examine(little, target(host=V4)).verdict.code == "tcp.timeout"
+    assert examine(little, target(host=V4)).verdict.code == "tcp.filtered"
 
 
 def test_a_far_target_is_slow_and_a_near_one_is_not() -> None:

@@ -41,6 +41,11 @@ def _icmp(*kinds: tuple[int, int], sender: str) -> Callable[[Observation], bool]
     return lambda seen: _all(seen, matches)
 
 
+def _cut_off(*errors: str) -> Callable[[Observation], bool]:
+    """An open connection that the kernel gave up: of the ICMP message only the errno is told."""
+    return lambda seen: _all(seen, lambda a: _answer(a)["ending"] in errors)
+
+
 def _at_once(*errors: str) -> Callable[[Observation], bool]:
     return lambda seen: _all(seen, lambda a: a["at_once"] and a["connect"] in errors)
 
@@ -100,6 +105,48 @@ def _refused(address: dict[str, Any]) -> bool:
     return bool(address["connect"] == "Connection refused") and address["icmp"] is None
 
 
+def _reset_at(*hops: int) -> Callable[[Observation], bool]:
+    """A RST, and the smallest TTL that brings it. The lab's server is three hops away."""
+    return lambda seen: _all(seen, lambda a: _refused(a) and a["rst_ttl"] in hops)
+
+
+def _silent(**around: bool) -> Callable[[Observation], bool]:
+    """No answer from the port; whether its host is `alive`, the `gateway` answers, it is `on_link`."""
+
+    def holds(address: dict[str, Any]) -> bool:
+        nothing = address["connect"] == "silent" and address["icmp"] is None
+        return nothing and all(address[what] is wanted for what, wanted in around.items())
+
+    return lambda seen: _all(seen, holds)
+
+
+def _denied(seen: Observation) -> bool:
+    """UDP fails with EPERM: the packet filter of this very machine (connect(2) of TCP keeps still)."""
+    asked = seen["dns"]
+    return _all(seen, lambda a: a.get("udp") == "operation not permitted") or bool(
+        asked and asked["rcode"] == "denied"
+    )
+
+
+def _either(*parts: Callable[[Observation], bool]) -> Callable[[Observation], bool]:
+    return lambda seen: any(part(seen) for part in parts)
+
+
+def _unacknowledged(seen: Observation) -> bool:
+    silent = _either(_ended("silent"), _handshake_ended("silent"))
+    return silent(seen) and _all(seen, lambda a: a["unacked"] > 0)
+
+
+def _family_broken(version: int) -> Callable[[Observation], bool]:
+    def holds(seen: Observation) -> bool:
+        open_ = {4: set[bool](), 6: set[bool]()}
+        for address, what in seen["addresses"].items():
+            open_[6 if ":" in address else 4].add(what["connect"] == "open")
+        return open_[version] == {False} and True in open_[10 - version]
+
+    return holds
+
+
 def healthy(seen: Observation) -> bool:
     """At least one address connects, and whatever is asked over it is answered."""
     return any(
@@ -118,23 +165,41 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "dns.timeout": _rcode("silent"),
     "dns.cname_loop": _rcode("NOERROR", aliases=2),
     "dns.cname_dangling": _rcode("NXDOMAIN", aliases=1),
+    "dns.formerr": _rcode("FORMERR"),
+    "dns.tcp_blocked": lambda seen: seen["dns"]["cut"] and not seen["dns"]["addresses"],
     "dns.slow": lambda seen: healthy(seen) and seen["dns"]["ms"] >= 2 * 1500,
     "vantage.resolver_unreachable": _rcode("silent"),
     "vantage.no_route": _at_once("Network is unreachable"),
-    "vantage.gateway_unreachable": _icmp((3, 1), (1, 3), sender="self"),
+    "vantage.gateway_unreachable": _either(
+        _icmp((3, 1), (1, 3), sender="self"), _silent(alive=False, gateway=False, on_link=False)
+    ),
+    "vantage.link_down": lambda seen: seen["link"] in ("off", "no carrier"),
+    "policy.denied": healthy,
+    "local.ports_exhausted": _at_once("Cannot assign requested address"),
+    "local.send_denied": _either(
+        _denied, _reset_at(1), _icmp((3, 13), (3, 3), (1, 1), (1, 4), sender="self")
+    ),
     "link.neighbour_unresolved": _icmp((3, 1), (1, 3), sender="self"),
     "ip.no_route": _at_once("Network is unreachable"),
     "ip.route_rejected": _at_once("Invalid argument", "Permission denied", "No route to host"),
     "ip.net_unreachable": _icmp((3, 0), (1, 0), sender="router"),
-    "ip.host_unreachable": _icmp((3, 1), (1, 3), sender="router"),
-    "ip.admin_prohibited": _icmp((3, 13), (3, 10), (3, 9), (1, 1), (1, 5), sender="router"),
+    "ip.host_unreachable": _either(_icmp((3, 1), (1, 3), sender="router"), _cut_off("No route to host")),
+    "ip.admin_prohibited": _either(
+        _icmp((3, 13), (3, 10), (3, 9), (1, 1), (1, 5), (1, 6), sender="router"), _cut_off("Permission denied")
+    ),
+    "ip.path_dies": _silent(alive=False, gateway=True, on_link=False),
+    "ip.host_silent": _silent(alive=False, on_link=True),
     "ip.routing_loop": _icmp((11, 0), (3, 0), sender="router"),
-    "tcp.refused": lambda seen: _all(seen, _refused),
-    "tcp.rejected": _icmp((3, 3), (1, 4), sender="router|target"),
+    "tcp.refused": lambda seen: _all(seen, lambda a: _refused(a) and a["rst_ttl"] == (1 if a["on_link"] else 3)),
+    "tcp.rejected": _either(_icmp((3, 2), (3, 3), (1, 4), sender="router|target"), _reset_at(2)),
+    "tcp.new_flows_dropped": _silent(alive=False, gateway=True, kept=True),
+    "tcp.filtered": _silent(alive=True),
     "tcp.timeout": lambda seen: _all(seen, lambda a: a["connect"] == "silent" and a["icmp"] is None),
     "tcp.reset": _ended("reset"),
     "tcp.closed": _ended("closed", some=False),
-    "tcp.stalled": _ended("silent", some=True),
+    "tcp.stalled": _either(_ended("silent", some=True), _unacknowledged),
+    # The wire tries one connection; that a second one gets through, from another source port, shows in `alive`.
+    "tcp.flow_dependent": _silent(alive=True),
     "tcp.syn_retransmit": _both(
         healthy, _took(*SYN_RETRANSMIT_MS), lambda seen: _all(seen, lambda a: a["retransmits"] == 1)
     ),
@@ -173,6 +238,10 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
 
 WARNINGS: dict[str, Callable[[Observation], bool]] = {
     "http.auth_required": _status(401),
+    "http.rate_limited": _status(429),
+    "dns.hosts_override": lambda seen: healthy(seen) and bool(seen["hosts"]) and not seen["dns"]["addresses"],
+    "ip.v4_only_broken": lambda seen: healthy(seen) and _family_broken(4)(seen),
+    "ip.v6_only_broken": lambda seen: healthy(seen) and _family_broken(6)(seen),
     "ip.address_partial": lambda seen: healthy(seen) and any(_refused(address) for address in _each(seen)),
 }
 """Codes of findings that leave a target ok."""

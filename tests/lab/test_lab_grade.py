@@ -12,7 +12,8 @@ from fleetprobe.lab.scenario import Expectation, LabTarget
 TARGET = LabTarget(
     case="reset#1", target="http://203.0.113.9/", fields={}, lookalike="closed",
     expect=Expectation(
-        state="fail", code="tcp.reset", confidence="observed", findings=("ip.address_partial",)
+        state="fail", code="tcp.reset", confidence="observed", findings=("ip.address_partial",),
+        says=("203.0.113.9",),
     ),
 )
 
@@ -21,7 +22,7 @@ def record(**changes: Any) -> dict[str, Any]:
     good = {
         "kind": "result", "result_id": "r1", "labels": {"case": "reset#1"}, "state": "fail",
         "code": "tcp.reset", "confidence": "observed", "findings": [{"code": "ip.address_partial"}],
-        "duration_ms": 3.5,
+        "duration_ms": 3.5, "summary": "203.0.113.9:80 sent RST",
     }
     return {**good, **changes}
 
@@ -38,6 +39,7 @@ def test_the_expected_record_is_right() -> None:
         ({"code": None}, "code none, not tcp.reset"),
         ({"confidence": "inferred"}, "confidence inferred, not observed"),
         ({"findings": []}, "finding ip.address_partial is missing"),
+        ({"summary": "sent RST"}, "the summary does not name 203.0.113.9"),
     ],
 )
 def test_each_difference_is_named(changes: dict[str, Any], why: str) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from fleetprobe.lab.fleet import load_fleet
 from fleetprobe.lab.lab import Lab
 from fleetprobe.lab.programs import child_environment
 from fleetprobe.lab.scenario import Place
 from fleetprobe.lab.state import LabError, private_directory
+from fleetprobe.lab.topology import namespaces
 from tests.lab.conftest import require_program
 
 SMALL = ["healthy-plain-services", "port-closed-on-host"]
@@ -152,11 +154,12 @@ def test_a_lab_that_cannot_be_built_tells_why_and_leaves_nothing(labs: Path, tmp
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("place", list(Place))
-def test_there_is_no_way_out_of_the_lab(lab: Lab, place: Place) -> None:
+@pytest.mark.parametrize("place", namespaces(load_fleet()))
+def test_there_is_no_way_out_of_the_lab(lab: Lab, place: str) -> None:
     devices = lab.run_in(place, ["ip", "-o", "link"]).stdout.splitlines()
     names = {line.split(": ")[1].partition("@")[0] for line in devices}
-    assert names <= {"lo", "eth0", "c0", "c1", "m0", "s0"}
+    own = {scenario.own.device for scenario in load_fleet() if scenario.own}
+    assert names <= {"lo", "eth0", "c0", "c1", "m0", "s0", *own}
     kinds = lab.run_in(place, ["ip", "-o", "-d", "link"]).stdout.splitlines()
     assert [line for line in kinds if " veth " not in line and ": lo:" not in line] == []
 

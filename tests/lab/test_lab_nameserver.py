@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetprobe.lab.nameserver import answer
+from fleetprobe.lab.nameserver import answer, reply
 from fleetprobe.lab.scenario import DnsEntry
 
 ENTRIES = {
@@ -52,6 +53,15 @@ def test_an_answer_has_the_right_code_and_sections(
     message, _ = ask(name, kind)
     assert dns.rcode.to_text(message.rcode()) == rcode
     assert (len(message.answer), len(message.authority)) == (answers, authority)
+
+
+def test_a_truncated_name_is_answered_whole_by_tcp_only() -> None:
+    query = dns.message.make_query("large.lab.test", "A")
+    entries = {"large.lab.test": DnsEntry(name="large.lab.test", addresses=("203.0.113.9",), truncated=True)}
+    replies = [reply(query.to_wire(), entries, stream=stream) for stream in (False, True)]
+    short, whole = (dns.message.from_wire(found[0]) for found in replies if found)
+    assert (bool(short.flags & dns.flags.TC), len(short.answer)) == (True, 0)
+    assert (bool(whole.flags & dns.flags.TC), len(whole.answer)) == (False, 1)
 
 
 def test_a_silent_name_has_no_answer() -> None:

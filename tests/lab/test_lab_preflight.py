@@ -41,6 +41,7 @@ def test_a_missing_tool_is_named_with_its_package(tool: str) -> None:
         ("sysctl", "read-only", "--privileged"),
         ("nft", "nf_tables", "modprobe nf_tables"),
         ("nftset", "inet", "modprobe"),
+        ("nftct", "connections", "modprobe"),
     ],
 )
 def test_each_stage_of_the_rehearsal_has_its_message(

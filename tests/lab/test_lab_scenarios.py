@@ -10,7 +10,7 @@ from fleetprobe.lab.fleet import all_targets, load_fleet, scan_groups
 from fleetprobe.lab.load import ScenarioError, load_scenario
 from fleetprobe.lab.preflight import OPTIONAL
 from fleetprobe.lab.scenario import Place, Scenario, Verb
-from fleetprobe.lab.topology import build_script, nft_rules
+from fleetprobe.lab.topology import build_script, namespaces, nft_rules
 from tests.lab.signatures import SIGNATURES, WARNINGS
 
 FLEET = load_fleet()
@@ -70,7 +70,9 @@ def test_scenarios_with_wishes_are_scanned_apart() -> None:
     groups = scan_groups(FLEET)
     assert groups[0].name == "main"
     assert sum(len(group.targets) for group in groups) == len(all_targets(FLEET))
-    assert {group.settings.vantage for group in groups} == {Place.CLIENT, Place.CLIENT_V4}
+    own = {scenario.run.vantage for scenario in FLEET if scenario.own}
+    assert len(own) >= 8
+    assert {group.settings.vantage for group in groups} == {Place.CLIENT, Place.CLIENT_V4} | own
     assert ("--resolver", "203.0.113.60") in {group.settings.args for group in groups}
 
 
@@ -89,6 +91,24 @@ def test_nothing_leaves_the_test_networks() -> None:
 
 def test_rules_carry_the_name_of_their_scenario() -> None:
     assert nft_rules(Place.ROUTER_FAR, FLEET).count('comment "syn-dropped-on-the-way"') == 2
+
+
+def test_what_breaks_a_vantage_of_its_own_comes_last_and_there_only() -> None:
+    scenario = BY_NAME["own-interface-down"]
+    script = build_script(FLEET, Path("/state"))
+    last = script.rindex("ip link set eth0 down")
+    assert script.index("ip link set eth0 down") == last > script.rindex("RULES")
+    assert script[:last].rstrip().endswith(f"nsenter --net=/state/ns/{scenario.run.vantage} sh -e <<'INSIDE'")
+
+
+def test_a_vantage_of_its_own_is_a_client_like_any_other() -> None:
+    script = build_script(FLEET, Path("/state"))
+    for scenario in FLEET:
+        if scenario.own:
+            assert scenario.run.vantage in namespaces(FLEET)
+            assert f"address add {scenario.own.addresses[0]}/24 dev eth0" in script
+            assert f"address add {scenario.own.gateways[1]}/64 dev {scenario.own.device} nodad" in script
+    assert namespaces(FLEET)[: len(Place)] == tuple(Place)
 
 
 def test_a_script_is_read_verb_by_verb(tmp_path: Path) -> None:
@@ -121,6 +141,11 @@ def test_a_script_is_read_verb_by_verb(tmp_path: Path) -> None:
         ("lookalike", 'colour = "red"\nlookalike', "unknown key colour"),
         ("[[target]]", "[firewall.r9]\n[[target]]", "it can be cl, cl4, r1"),
         ("[[target]]", '[run]\nvantage = "sv"\n[[target]]', "`vantage` must be one of cl, cl4"),
+        ("[[target]]", '[own]\nnumber = 100\n[[target]]', "`number` must lie between 1 and 99"),
+        ("[[target]]", '[own]\nnumber = 1\nsettings = ["a b"]\n[[target]]', "setting 'a b': write NAME=VALUE"),
+        ("[[target]]", '[settings]\nr1 = ["../x=1"]\n[[target]]', r"setting '../x=1': write NAME=VALUE"),
+        ("[[target]]", '[own]\nnumber = 1\n[run]\nvantage = "cl4"\n[[target]]', "leave `vantage` out"),
+        ("[[target]]", '[hosts."a.lab.test"]\naddress = "x"\n[[target]]', "'x' is not an IP address"),
         ("[[target]]", '[dns."WWW.lab.test"]\n[[target]]', "must be lower case and end in .lab.test"),
         ("[[target]]", '[dns."a.lab.test"]\nrcode = "NO"\n[[target]]', "`rcode` is 'NO'"),
         ("[[server]]", "[[server]", r"one\.toml: .*line"),
@@ -162,12 +187,20 @@ def other(text: str) -> str:
             + '[[server]]\naddresses = ["203.0.113.98"]\nport = 80\nsteps = ["close"]',
             "two servers listen on 203.0.113.98 port 80",
         ),
+        (
+            other(GOOD).replace("203.0.113.99", "203.0.113.98") + "[own]\nnumber = 9",
+            "own vantage 9 belongs to several scenarios: one, other",
+        ),
+        (
+            other(GOOD).replace("203.0.113.99", "203.0.113.98")
+            + '[firewall.r1]\nforward = ["ip daddr 198.18.109.10 drop"]', "hits one",
+        ),
     ],
 )
 def test_scenarios_that_would_disturb_each_other_are_refused(
     tmp_path: Path, second: str, complaint: str
 ) -> None:
-    write(tmp_path, GOOD, "one")
+    write(tmp_path, f"{GOOD}[own]\nnumber = 9", "one")
     write(tmp_path, second, "other")
     with pytest.raises(ScenarioError, match=complaint):
         load_fleet(tmp_path)

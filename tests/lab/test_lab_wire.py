@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from fleetprobe.lab.fleet import all_targets, load_fleet
+from fleetprobe.lab.fleet import ScanGroup, all_targets, load_fleet
 from fleetprobe.lab.lab import Lab
 from fleetprobe.lab.scenario import LabTarget, Place
 from fleetprobe.lab.topology import RESOLVER
@@ -18,13 +19,14 @@ from tests.lab.signatures import NEIGHBOUR_FAILURE_MS, SIGNATURES, WARNINGS, Obs
 pytestmark = pytest.mark.lab
 
 WIRE = Path(__file__).with_name("wire.py")
+SCANS_AT_ONCE = 6
 TARGETS = all_targets(load_fleet())
 
 
 def observe(lab: Lab) -> dict[str, Observation]:
-    """Look at every target of a lab, one process per group of settings."""
-    seen: dict[str, Observation] = {}
-    for group in lab.groups():
+    """Look at every target of a lab, one process per group of settings, a few at a time."""
+
+    def look(group: ScanGroup) -> dict[str, Observation]:
         args = group.settings.args
         resolver = args[args.index("--resolver") + 1] if "--resolver" in args else RESOLVER[0]
         done = lab.run_in(
@@ -32,7 +34,15 @@ def observe(lab: Lab) -> dict[str, Observation]:
             timeout_s=60, stdin="\n".join(lab.inventory_lines(group)),
         )
         assert done.returncode == 0, done.stderr
-        seen.update(json.loads(done.stdout))
+        found: dict[str, Observation] = json.loads(done.stdout)
+        return found
+
+    first, *rest = lab.groups()
+    # The first is by far the largest and has timings to show, so it has the machine to itself.
+    seen = look(first)
+    with ThreadPoolExecutor(SCANS_AT_ONCE) as pool:
+        for found in pool.map(look, rest):
+            seen.update(found)
     return seen
 
 
@@ -49,20 +59,37 @@ def test_the_wire_shows_what_the_target_expects(
 
 
 def assert_shown(target: LabTarget, seen: Observation) -> None:
+    if target.fields.get("expect_addresses") == "all":
+        # One bad address decides, so the good ones are not looked at.
+        bad = {address: what for address, what in seen["addresses"].items() if what["connect"] != "open"}
+        seen = {**seen, "addresses": bad}
     holds = SIGNATURES[target.expect.code] if target.expect.code else healthy
     assert holds(seen), json.dumps(seen, indent=1)
     assert all(WARNINGS[code](seen) for code in target.expect.findings), json.dumps(seen, indent=1)
 
 
-
-
-@pytest.mark.parametrize("scenario", ["absent-host-behind-router", "absent-host-on-own-link", "gateway-dead"])
+@pytest.mark.parametrize("scenario", ["absent-host-behind-router", "absent-host-on-own-link", "gateway-dead",
+                                      "gateway-gone"])
 def test_an_unanswered_neighbour_is_reported_after_three_seconds(
     scenario: str, observations: dict[str, Observation]
 ) -> None:
     for case in (f"{scenario}#1", f"{scenario}#2"):
         (address,) = observations[case]["addresses"].values()
         assert NEIGHBOUR_FAILURE_MS[0] <= address["ms"] <= NEIGHBOUR_FAILURE_MS[1]
+
+
+def test_where_source_ports_are_few_some_connections_must_wait(observations: dict[str, Observation]) -> None:
+    waits = [
+        address["out_of_ports"] for case, seen in observations.items() if case.startswith("few-source-ports#")
+        for address in seen["addresses"].values()
+    ]
+    assert len(waits) == 12
+    assert sum(waits) > 0
+
+
+def test_a_cut_answer_comes_by_tcp_where_nobody_drops_it(observations: dict[str, Observation]) -> None:
+    assert observations["dns-answer-needs-tcp#1"]["dns"]["cut"]
+    assert not observations["dns-tcp-dropped#2"]["dns"]["cut"]
 
 
 def test_a_healthy_connect_is_fast_in_both_families(observations: dict[str, Observation]) -> None:

@@ -6,6 +6,8 @@ code with fleetprobe, so that the scanner is graded against faults which somethi
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import ipaddress
 import json
 import os
@@ -28,11 +30,18 @@ import dns.rdatatype
 
 RESOLVER = "203.0.113.53"
 DNS_TIMEOUT_S = 2.5
-CONNECT_TIMEOUT_S = 4.0
-TALK_TIMEOUT_S = 3.2
+CONNECT_TIMEOUT_S = 3.7
+TALK_TIMEOUT_S = 5.0
 IP_RECVERR, IPV6_RECVERR, MSG_ERRQUEUE = 11, 25, 0x2000
 EXTENDED_ERROR = struct.Struct("=IBBBBII")
+UNACKED_OFFSET = 8 + 4 * 4
 TOTAL_RETRANS_OFFSET = 8 + 23 * 4
+SIOCGIFFLAGS, IFF_UP, IFF_RUNNING = 0x8913, 0x1, 0x40
+LINGER_RESET = struct.pack("ii", 1, 0)
+OTHER_PORTS = (1, 22, 80, 443)
+LIFE_TIMEOUT_S = 0.7
+PORT_TRIES, PORT_PAUSE_S = 25, 0.2
+FARTHEST_HOP = 4
 PORTS = {"http": 80, "https": 443, "tls": 443, "ssh": 22}
 
 
@@ -46,20 +55,34 @@ def observe(fields: dict[str, Any], resolver: str, ca_file: str) -> dict[str, An
         addresses = [dialled]
     except ValueError:
         seen["dns"] = resolve(dialled, resolver)
-        addresses = seen["dns"]["addresses"]
+        seen["hosts"] = pinned(dialled)
+        addresses = seen["hosts"] or seen["dns"]["addresses"]
+    seen["link"] = link("eth0")
     name = fields.get("sni", host)
     for address in addresses:
         seen["addresses"][address] = talk(url.scheme, address, port, name, url.path, ca_file)
     return seen
 
 
+def pinned(name: str) -> list[str]:
+    with open("/etc/hosts", encoding="ascii") as lines:
+        return [line.split()[0] for line in lines if name in line.split()[1:]]
+
+
 def resolve(name: str, resolver: str) -> dict[str, Any]:
     start = time.monotonic()
-    found: dict[str, Any] = {"addresses": [], "aliases": [], "rcode": "silent"}
+    found: dict[str, Any] = {"addresses": [], "aliases": [], "rcode": "silent", "cut": False}
     for kind in ("A", "AAAA"):
         try:
-            reply = dns.query.udp(dns.message.make_query(name, kind), resolver, timeout=DNS_TIMEOUT_S)
+            query = dns.message.make_query(name, kind)
+            reply = dns.query.udp(query, resolver, timeout=DNS_TIMEOUT_S)
+            found["cut"] = bool(reply.flags & dns.flags.TC)
+            if found["cut"]:
+                reply = dns.query.tcp(query, resolver, timeout=DNS_TIMEOUT_S)
         except dns.exception.Timeout:
+            break
+        except PermissionError:
+            found["rcode"] = "denied"
             break
         found["rcode"] = dns.rcode.to_text(reply.rcode())
         for rrset in reply.answer:
@@ -70,33 +93,104 @@ def resolve(name: str, resolver: str) -> dict[str, Any]:
     return found
 
 
+KEPT: dict[str, socket.socket] = {}
+"""Connections to bare ports stay open to the end: others are to be seen beside them."""
+
+
 def talk(scheme: str, address: str, port: int, name: str, path: str, ca_file: str) -> dict[str, Any]:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        if family == socket.AF_INET6:
+    with stream(address) as sock:
+        if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         seen = connect(sock, address, port)
-        if seen["connect"] != "open":
-            return seen
-        sock.settimeout(TALK_TIMEOUT_S)
-        request = f"GET {path or '/'} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
-        start = time.monotonic()
-        if scheme == "http":
-            seen["answer"] = exchange(sock, request, start)
-        elif scheme in ("https", "tls"):
-            seen["tls"] = handshake(sock, name, ca_file, request if scheme == "https" else None)
-        elif scheme == "ssh":
-            seen["answer"] = exchange(sock, b"", start)
-        return seen
+        own = sock.getsockname()[0]
+        if seen["connect"] == "open":
+            return {**seen, **speak(sock, scheme, name, path, ca_file)}
+    # Only now that this one is closed: its SYNs would go on, and might yet get through.
+    return {**seen, **surroundings(address, port, own, seen["connect"])}
+
+
+def speak(sock: socket.socket, scheme: str, name: str, path: str, ca_file: str) -> dict[str, Any]:
+    sock.settimeout(TALK_TIMEOUT_S)
+    request = f"GET {path or '/'} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
+    start = time.monotonic()
+    seen: dict[str, Any] = {}
+    if scheme == "http":
+        seen["answer"] = exchange(sock, request, start)
+    elif scheme in ("https", "tls"):
+        seen["tls"] = handshake(sock, name, ca_file, request if scheme == "https" else None)
+    elif scheme == "tcp":
+        KEPT[sock.getpeername()[0]] = sock.dup()
+    elif scheme == "ssh":
+        seen["answer"] = exchange(sock, b"", start)
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    seen["unacked"] = struct.unpack_from("=I", info, UNACKED_OFFSET)[0]
+    return seen
+
+
+def stream(address: str) -> socket.socket:
+    """A socket that leaves no TIME_WAIT behind, which would hold one of few source ports."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
+    return sock
+
+
+def surroundings(address: str, port: int, own: str, outcome: str) -> dict[str, Any]:
+    """What speaks around a port that did not open; the lab's gateways all end in 1."""
+    gateway = own.rpartition(":" if ":" in own else ".")
+    on_link = address.startswith(gateway[0] + gateway[1])
+    seen: dict[str, Any] = {"udp": datagram(address), "on_link": on_link}
+    if outcome == "silent":
+        seen["kept"] = echoes(KEPT[address]) if address in KEPT else None
+        others = (p for p in OTHER_PORTS if p != port)
+        seen["alive"] = "refused" in seen["udp"] or any(answers(address, p) for p in others)
+        seen["gateway"] = answers("".join((*gateway[:2], "1")), 1)
+    if outcome == "Connection refused":
+        hops = range(1, FARTHEST_HOP + 1)
+        seen["rst_ttl"] = next((ttl for ttl in hops if answers(address, port, ttl)), None)
+    return seen
+
+
+def echoes(sock: socket.socket) -> bool:
+    """Whether what is said over a connection from before still comes back."""
+    sock.settimeout(LIFE_TIMEOUT_S)
+    try:
+        sock.sendall(b"?")
+        return sock.recv(1) == b"?"
+    except OSError:
+        return False
+
+
+def answers(address: str, port: int, ttl: int | None = None) -> bool:
+    """Whether a SYN, which may pass so many hops, brings back a SYN-ACK or a RST."""
+    with stream(address) as sock:
+        if ttl is not None and sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
+        elif ttl is not None:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        sock.settimeout(LIFE_TIMEOUT_S)
+        return sock.connect_ex((address, port)) in (0, errno.ECONNREFUSED)
+
+
+def link(name: str) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        asked = struct.pack("16sH22x", name.encode(), 0)
+        try:
+            flags = struct.unpack_from("H", fcntl.ioctl(sock, SIOCGIFFLAGS, asked), 16)[0]
+        except OSError:
+            return "absent"
+    return "off" if not flags & IFF_UP else "up" if flags & IFF_RUNNING else "no carrier"
 
 
 def connect(sock: socket.socket, address: str, port: int) -> dict[str, Any]:
     start = time.monotonic()
     sock.setblocking(False)
-    code = sock.connect_ex((address, port))
-    at_once = code != 115
+    tries = 0
+    while (code := sock.connect_ex((address, port))) == errno.EADDRNOTAVAIL and tries < PORT_TRIES:
+        tries += 1
+        time.sleep(PORT_PAUSE_S)
+    at_once = code != errno.EINPROGRESS
     if not at_once:
         poll = select.poll()
         poll.register(sock, select.POLLOUT)
@@ -106,10 +200,27 @@ def connect(sock: socket.socket, address: str, port: int) -> dict[str, Any]:
     return {
         "connect": "open" if code == 0 else "silent" if code == -1 else os.strerror(code),
         "at_once": at_once,
+        "out_of_ports": tries,
         "ms": (time.monotonic() - start) * 1000,
         "icmp": error_queue(sock, address),
         "retransmits": struct.unpack_from("=I", info, TOTAL_RETRANS_OFFSET)[0],
     }
+
+
+def datagram(address: str) -> str:
+    """What becomes of a datagram to a port that is surely closed, in the words of the system."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(LIFE_TIMEOUT_S)
+        try:
+            sock.connect((address, 33999))
+            sock.send(b"?")
+            sock.recv(64)
+        except TimeoutError:
+            return "silent"
+        except OSError as error:
+            return os.strerror(error.errno or 0).lower()
+        return "answered"
 
 
 def error_queue(sock: socket.socket, target: str) -> dict[str, Any] | None:
@@ -121,7 +232,7 @@ def error_queue(sock: socket.socket, target: str) -> dict[str, Any] | None:
     _, _, kind, code, *_ = EXTENDED_ERROR.unpack_from(data)
     raw = data[24:40] if ":" in target else data[20:24]
     sender = str(ipaddress.ip_address(raw))
-    own = sender in ("198.18.1.10", "198.18.4.10", "2001:db8:1::10")
+    own = sender == sock.getsockname()[0]
     return {"type": kind, "code": code, "from": "self" if own else "target" if sender == target else sender}
 
 
@@ -147,6 +258,8 @@ def exchange(sock: socket.socket | ssl.SSLSocket, request: bytes, start: float) 
         ending = "reset"
     except ssl.SSLEOFError:
         ending = "closed"
+    except OSError as error:
+        ending = os.strerror(error.errno or 0)
     return {"text": data[:200].decode("latin-1"), "bytes": len(data), "first_ms": first_ms, "ending": ending}
 
 

@@ -77,14 +77,14 @@ def test_interim_responses_are_counted_and_bounded() -> None:
     assert read(early * 11).malformation is Malformation.TOO_MANY_INTERIM
 
 
-def test_a_hundred_header_fields_pass_and_one_more_does_not() -> None:
-    fields = b"".join(b"X-%d: 1\r\n" % n for n in range(99))
+def test_five_hundred_header_fields_pass_and_one_more_does_not() -> None:
+    fields = b"".join(b"X-%d: 1\r\n" % n for n in range(499))
     assert read(OK + fields + b"Content-Length: 0\r\n\r\n").complete
     one_more = read(OK + fields + b"X: 1\r\nContent-Length: 0\r\n\r\n")
     assert one_more.malformation is Malformation.TOO_MANY_HEADERS
 
 
-@pytest.mark.parametrize("endless", [b"X: " + b"a" * 997, b"X: 1\r\n" * 150], ids=["field", "fields"])
+@pytest.mark.parametrize("endless", [b"X: " + b"a" * 997, b"X: 1\r\n" * 700], ids=["field", "fields"])
 def test_an_endless_head_stops_within_bounds(endless: bytes) -> None:
     reader, fed = read(OK), 0
     while not reader.done and fed < 10 * HEAD_BYTES:

@@ -55,6 +55,9 @@ class Scripted:
     def abort(self) -> None:
         return None
 
+    def release(self) -> None:
+        return None
+
 
 async def no_turn() -> None:
     return None

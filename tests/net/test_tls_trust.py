@@ -145,6 +145,9 @@ class Pair:
     def abort(self) -> None:
         return None
 
+    def release(self) -> None:
+        return None
+
 
 def shake(stream: Pair, ca_file: str) -> Handshake:
     hello = Hello(server_name="shop.test", ca_file=ca_file)

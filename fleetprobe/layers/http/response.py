@@ -6,8 +6,8 @@ from enum import StrEnum
 
 import h11
 
-HEAD_BYTES = 16 * 1024
-HEADERS = 100
+HEAD_BYTES = 64 * 1024
+HEADERS = 500
 INTERIM_RESPONSES = 10
 EVENTS = 1_000
 KEPT_BYTES = 64 * 1024
@@ -23,7 +23,7 @@ class Malformation(StrEnum):
 
     NOT_HTTP = "not HTTP"
     HEAD_TOO_LONG = "head longer than 16 KiB"
-    TOO_MANY_HEADERS = "more than 100 header fields"
+    TOO_MANY_HEADERS = "more than 500 header fields"
     TOO_MANY_INTERIM = "more than 10 interim responses"
     TOO_MANY_EVENTS = "more than 1000 parts before the head was whole"
     FRAMING = "framing broken"

@@ -90,6 +90,15 @@ def _alert(facts: TlsFacts, number: int) -> Finding:
     return found("tls.alert", summary, _named(number))
 
 
+def refused_after(facts: TlsFacts, number: int) -> Finding:
+    """TLS 1.3 ends the handshake before the server has seen our certificate; its refusal comes after."""
+    summary = (
+        f"{facts.address} sent TLS alert {number} ({alert_name(number)}) right after the handshake: "
+        "it demands a client certificate"
+    )
+    return found("tls.alert", summary, {**_named(number), "phase": "after handshake"})
+
+
 def _silent(facts: TlsFacts) -> Finding:
     seen, waited = facts.handshake, facts.duration_ms
     if seen.lag_ms > waited * _LAG_SHARE:

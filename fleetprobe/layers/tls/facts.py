@@ -10,7 +10,7 @@ from typing import Any
 from fleetprobe.layers.first_bytes import printable
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Malformed, Read, iso
-from fleetprobe.net.interface import Handshake
+from fleetprobe.net.interface import Fault, Handshake
 
 _HASHES = 64
 _READ_SHOWN = 8
@@ -48,6 +48,8 @@ class TlsFacts:
     certificates: tuple[Read, ...]
     """The first certificates as presented, read; leaf first."""
     rtt_ms: float | None
+    last_word: Fault | None = None
+    """What a server that had asked for a client certificate said right after the handshake."""
 
     @property
     def chain_der(self) -> tuple[bytes, ...]:

@@ -11,6 +11,7 @@ from fleetprobe.layers.tls.names import address_of
 from fleetprobe.net.interface import Hello, Net
 
 _CERTIFICATES_READ = 16
+_LAST_WORD_S = 0.5
 
 
 async def probe(ground: Ground, net: Net) -> TlsFacts:
@@ -31,8 +32,13 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     )
     until_s = ground.until(ground.policy.exchange_s, net.now())
     handshake, stream = await net.handshake(ground.stream, hello, until_s)
+    last_word = None
     if stream is not None:
         ground.stream = stream
+        if handshake.client_certificate_requested and target.service == "tls":
+            # In TLS 1.3 the server says no only after our side of the handshake is done (RFC 8446 §4.4.2.4).
+            got = await stream.receive(1, ground.until(_LAST_WORD_S, net.now()))
+            last_word = got.fault
     text = ground.address.text
     return TlsFacts(
         address=f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}",
@@ -40,6 +46,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         handshake=handshake,
         certificates=tuple(read(der) for der in handshake.chain_der[:_CERTIFICATES_READ]),
         rtt_ms=info.rtt_ms if info else None,
+        last_word=last_word,
     )
 
 

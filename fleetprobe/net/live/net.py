@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from fleetprobe.net.interface import Address, Dial, Handshake, Hello, Resolution, Route, Stream
 from fleetprobe.net.live import tcp
 from fleetprobe.net.live.dns import Resolver
+from fleetprobe.net.live.held import Holder
+from fleetprobe.net.live.links import open_links, packets_out
 from fleetprobe.net.live.netlink import open_table
 from fleetprobe.net.live.reactor import Reactor
+from fleetprobe.net.live.rst_origin import rst_origin
+from fleetprobe.net.live.survey import Heard, Surveyor
 from fleetprobe.net.live.tls import Handshaker
+from fleetprobe.net.survey import Survey
+from fleetprobe.net.witness import Link, Neighbour, RstOrigin
 
 _ROUTES_KEPT = 65_536
 
@@ -29,6 +36,12 @@ class LiveNet:
         """Nameservers as `address[:port]` (None: resolv.conf); `ca_file` replaces the system's trust."""
         self._ca_file = ca_file
         self._reactor = Reactor(asyncio.get_running_loop())
+        self._heard = Heard()
+        self._links = open_links()
+        self._holder = Holder(self._reactor)
+        self._surveyor = Surveyor(self._reactor, self._links, self._heard, self._holder)
+        self._origins: dict[str, RstOrigin] = {}
+        self._known_links: tuple[Link, ...] | None = None
         self._resolver = Resolver(servers, families, reactor=self._reactor)
         self._table = open_table()
         self._routes: dict[str, Route] = {}
@@ -49,9 +62,58 @@ class LiveNet:
         """All addresses of a name, shared within the run."""
         return await self._resolver.resolve(name, until_s)
 
-    async def dial(self, address: Address, port: int, until_s: float) -> tuple[Dial, Stream | None]:
-        """Connect to one literal address."""
-        return await tcp.dial(self._reactor, address, port, until_s)
+    async def dial(
+        self, address: Address, port: int, until_s: float, *, again_s: float | None = None
+    ) -> tuple[Dial, Stream | None]:
+        """Connect to one literal address; a silent attempt gets a twin after `again_s`."""
+        dial, stream = await tcp.dial(self._reactor, address, port, until_s, again_s)
+        route = self._routes.get(address.text)
+        self._heard.note(dial, route)
+        if stream is not None and route is not None and route.gateway is not None:
+            # Only where a box stands between can new connections die while old ones live.
+            stream.keep_with(partial(self._holder.take, dial=dial))
+        return dial, stream
+
+    async def flows(self, address: Address, port: int, local_ports: Sequence[int], until_s: float) -> tuple[Dial, ...]:
+        """Connect from given source ports at once and close again."""
+        self._holder.drop(address)
+        return await tcp.dial_from(self._reactor, address, port, local_ports, until_s)
+
+    async def survey(self, address: Address, port: int, until_s: float) -> Survey:
+        """What a silence means, asked all at once."""
+        return await self._surveyor.survey(address, port, self.route(address), until_s)
+
+    async def rst_origin(self, address: Address, port: int, until_s: float) -> RstOrigin | None:
+        """Asked once per address; None on our own link, where no box can stand between."""
+        if self.route(address).gateway is None:
+            return None
+        origin = self._origins.get(address.text)
+        if origin is None:
+            other = self._heard.port(address, port)
+            interface = self.route(address).interface
+            before = packets_out(interface) if interface else None
+            origin = await rst_origin(self._reactor, address, port, until_s, open_port=other)
+            after = packets_out(interface) if interface else None
+            if before is not None and after is not None:
+                origin = replace(origin, left=after - before)
+            if len(self._origins) >= _ROUTES_KEPT:
+                self._origins.clear()
+            self._origins[address.text] = origin
+        return origin
+
+    def heard(self, family: int) -> bool:
+        """Whether anything but ourselves has answered over that family."""
+        return self._heard.family(family)
+
+    def links(self) -> tuple[Link, ...]:
+        """One dump per run, shared by all targets."""
+        if self._known_links is None:
+            self._known_links = self._links.links() if self._links else ()
+        return self._known_links
+
+    def neighbour(self, address: str, interface: str) -> Neighbour | None:
+        """What the kernel knows of a next hop; at most 50 ms old."""
+        return self._links.neighbour(address, interface) if self._links else None
 
     async def handshake(
         self, stream: Stream, hello: Hello, until_s: float
@@ -76,7 +138,11 @@ class LiveNet:
 
     async def close(self) -> None:
         """End every wait and give all descriptors back."""
+        self._surveyor.close()
+        self._holder.close()
         await self._resolver.close()
         self._reactor.close()
+        if self._links:
+            self._links.close()
         if self._table:
             self._table.close()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fleetprobe.net.interface import Address, Icmp
 from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.live.udp import poke
-from fleetprobe.net.live.walk import Trail, follow
+from fleetprobe.net.live.walk import Trail, creep
 from fleetprobe.net.witness import Poke, Reached, RstOrigin, is_time_exceeded, own_fault
 
 _MOST_HOPS = 16
@@ -25,7 +25,7 @@ async def rst_origin(
     started = reactor.now()
     trail = Trail(reactor, address, port, until_s)
     control = Trail(reactor, address, open_port or port, until_s)
-    await follow(trail, _MOST_HOPS)
+    await creep(trail, _MOST_HOPS)
     rst_ttl = trail.end[0] if trail.end is not None and trail.end[1] is Reached.RST else None
     pokes: tuple[Poke, ...] = ()
     if rst_ttl is not None:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import struct
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from socket import SocketType  # the bare C type: a third cheaper than its Python wrapper
 
 from fleetprobe.net.classify import fault_of, fault_of_error
-from fleetprobe.net.interface import Address, Dial, Event, Fault, Received, TcpInfo
+from fleetprobe.net.interface import Address, Dial, Event, Fault, Icmp, Received, TcpInfo
 from fleetprobe.net.live import errqueue
 from fleetprobe.net.live.reactor import ERROR, HANGUP, READ, WRITE, Reactor
+from fleetprobe.net.witness import CUT_SHORT
 
 _LINGER_0 = struct.pack("ii", 1, 0)
 _INFO = struct.Struct("=8B24I4Q6I4Q2I2Q6I")
 _INFO_SIZE = 512
+_IP_LOCAL_PORT_RANGE = 51
+_SOFT = frozenset(
+    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.ECONNREFUSED, errno.ENOPROTOOPT, errno.EPROTO,
+     errno.EHOSTDOWN, errno.ENONET, errno.EOPNOTSUPP}
+)
 _BUSY = (errno.EINPROGRESS, errno.EAGAIN, errno.EALREADY)
 
 
@@ -24,14 +33,20 @@ class TcpStream:
 
     peer_alpn: str | None = None
 
-    def __init__(self, sock: SocketType, reactor: Reactor) -> None:
+    def __init__(self, sock: SocketType, reactor: Reactor, gone: Fault | None = None) -> None:
+        """`gone` says that the connection has ended already, and how."""
+        self._gone = gone
         self._sock: SocketType | None = sock
+        self._keep: Callable[[SocketType], bool] | None = None
+        self._soft: Fault | None = None
         self._fd = sock.fileno()
         self._reactor = reactor
 
     async def send(self, data: bytes, until_s: float) -> Received:
         """Send all of `data`; DONE, or how it failed."""
         rest = memoryview(data)
+        if self._gone is not None:
+            return self._lost(self._gone)
         while rest:
             if self._sock is None:
                 return self._lost(fault_of(errno.EBADF))
@@ -40,23 +55,28 @@ class TcpStream:
             except BlockingIOError:
                 mask, at = await self._reactor.ready(self._fd, WRITE, until_s)
                 if not mask:
-                    return Received(data=b"", event=Event.SILENT, at_s=at)
+                    return self._nothing(at)
             except OSError as no:
-                return self._lost(fault_of_error(no))
+                if not self._is_soft(no):
+                    return self._lost(fault_of_error(no))
         return Received(data=b"", event=Event.DONE, at_s=self._reactor.now())
 
     async def receive(self, limit_bytes: int, until_s: float) -> Received:
         """The next bytes, at most `limit_bytes`, or how the waiting ended."""
         at: float | None = None
+        if self._gone is not None:
+            return self._lost(self._gone)
         while self._sock is not None:
             try:
                 data = self._sock.recv(limit_bytes)
             except BlockingIOError:
                 mask, at = await self._reactor.ready(self._fd, READ, until_s)
                 if not mask:
-                    return Received(data=b"", event=Event.SILENT, at_s=at)
+                    return self._nothing(at)
                 continue
             except OSError as no:
+                if self._is_soft(no):
+                    continue
                 return self._lost(fault_of_error(no), at)
             event = Event.DONE if data else Event.CLOSED
             return Received(data=data, event=event, at_s=at or self._reactor.now())
@@ -72,6 +92,34 @@ class TcpStream:
             return
         sock, self._sock = self._sock, None
         close(sock, self._reactor)
+
+    def release(self) -> None:
+        """Hand the connection to whoever keeps such, or close it."""
+        if self._sock is None:
+            return
+        sock, self._sock = self._sock, None
+        self._reactor.forget(self._fd)
+        if self._keep is None or not self._keep(sock):
+            close(sock, self._reactor)
+
+    def keep_with(self, keep: Callable[[SocketType], bool]) -> None:
+        """Name who may keep the connection after its release."""
+        self._keep = keep
+
+    def _is_soft(self, no: OSError) -> bool:
+        """An ICMP message about an open connection: the kernel tells it once and goes on, and so do we.
+
+        Anybody who guesses the ports can send one, so that only silence after it makes it count (RFC 5927).
+        """
+        if no.errno not in _SOFT or self._sock is None:
+            return False
+        self._soft = fault_of(no.errno, errqueue.drain(self._sock, None))
+        return True
+
+    def _nothing(self, at: float) -> Received:
+        if self._soft is not None:
+            return Received(data=b"", event=Event.ERROR, fault=self._soft, at_s=at)
+        return Received(data=b"", event=Event.SILENT, at_s=at)
 
     def _lost(self, fault: Fault, at: float | None = None) -> Received:
         return Received(data=b"", event=fault.event, fault=fault, at_s=at or self._reactor.now())
@@ -107,61 +155,145 @@ def tcp_info(sock: SocketType) -> TcpInfo | None:
         bytes_received=f[35],
         data_segments_in=f[40],
         out_of_order_segments=f[52] if size >= _INFO.size - 12 else None,
+        last_ack_received_ms=float(f[8 + 12]),
     )
 
 
 async def dial(
-    reactor: Reactor, address: Address, port: int, until_s: float
+    reactor: Reactor, address: Address, port: int, until_s: float, again_s: float | None = None
 ) -> tuple[Dial, TcpStream | None]:
-    """Connect to one literal address. The socket is kept to the very deadline, as late ICMP still tells."""
-    started, lag = reactor.now(), reactor.lag_ms()
+    """Connect to one literal address. The socket is kept to the very deadline, as late ICMP still tells.
 
-    def ended(at: float, fault: Fault | None, sock: SocketType | None = None) -> Dial:
+    With `again_s`, a silent attempt gets a twin from a fresh source port after so many seconds.
+    """
+    attempt = _Attempt(reactor, address, port)
+    try:
+        early_s = until_s if again_s is None else min(until_s, attempt.started_s + again_s)
+        told = await attempt.settle(early_s)
+        if told is None and early_s < until_s:
+            return await _with_twin(attempt, until_s)
+        told = told or attempt.silence()
+        return told, attempt.stream(told)
+    finally:
+        attempt.end()
+
+
+async def dial_from(
+    reactor: Reactor, address: Address, port: int, local_ports: Sequence[int | None], until_s: float
+) -> tuple[Dial, ...]:
+    """Connect from each of these source ports at once (None: any) and close again, in their order."""
+    attempts = [_Attempt(reactor, address, port, local) for local in local_ports]
+    try:
+        told = await asyncio.gather(*(attempt.settle(until_s) for attempt in attempts))
+        return tuple(dial or attempt.silence() for dial, attempt in zip(told, attempts, strict=True))
+    finally:
+        for attempt in attempts:
+            attempt.end()
+
+
+async def _with_twin(first: _Attempt, until_s: float) -> tuple[Dial, TcpStream | None]:
+    """Two attempts side by side until one is answered. Both silent: the first is told."""
+    twin = _Attempt(first.reactor, first.address, first.port)
+    pair = (first, twin)
+    waits = {asyncio.ensure_future(attempt.settle(until_s)): attempt for attempt in pair}
+    pending = set(waits)
+    told: dict[_Attempt, Dial] = {}
+    try:
+        while pending and not told:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            told.update((waits[wait], dial) for wait in done if (dial := wait.result()) is not None)
+        answered = min(told, key=lambda attempt: (told[attempt].fault is not None, attempt is twin), default=first)
+        other = twin if answered is first else first
+        beside = told.get(other) or other.silence(CUT_SHORT if told else "")
+        dial = replace(told.get(answered) or answered.silence(), twin=beside)
+        return dial, answered.stream(dial)
+    finally:
+        for wait in pending:
+            wait.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        twin.end()
+
+
+class _Attempt:
+    """One socket on its way to a connection."""
+
+    def __init__(self, reactor: Reactor, address: Address, port: int, local_port: int | None = None) -> None:
+        self.reactor, self.address, self.port = reactor, address, port
+        self.started_s = self._at_s = reactor.now()
+        self._lag_ms = reactor.lag_ms()
+        self._sock: SocketType | None = None
+        self._icmp: Icmp | None = None
+        self._gone: Fault | None = None
+        try:
+            self._sock = _socket(address)
+            if local_port is not None:
+                _bind(self._sock, local_port)
+            self._number = self._sock.connect_ex(_sockaddr(address, port))
+        except OSError as no:
+            self._number = no.errno or errno.EINVAL
+
+    async def settle(self, until_s: float) -> Dial | None:
+        """How it ended, or None when it is still under way at `until_s`."""
+        sock = self._sock
+        while sock is not None and self._number in _BUSY:
+            mask, self._at_s = await self.reactor.ready(sock.fileno(), WRITE, until_s)
+            if not mask:
+                return None
+            self._number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if mask & ERROR:
+                self._icmp = errqueue.drain(sock, _local(sock)[0]) or self._icmp
+            if self._number == 0 and mask & (ERROR | HANGUP) and not _connected(sock):
+                # Hung up without a reason, or a soft error: the kernel took note and goes on trying.
+                self._number = errno.ECONNABORTED if mask & HANGUP else errno.EINPROGRESS
+        if self._number == 0 and self._met_itself():
+            self._number = errno.ECONNREFUSED
+        if self._number == errno.ECONNRESET:
+            # Linux calls a RST to a SYN a refusal; a reset means that the connection had stood.
+            self._gone, self._number = fault_of(errno.ECONNRESET), 0
+        return self._dial(fault_of(self._number, self._icmp) if self._number else None)
+
+    def silence(self, detail: str = "") -> Dial:
+        """It as it stands: nothing was heard."""
+        self._at_s = self.reactor.now()
+        return self._dial(Fault(event=Event.SILENT, icmp=self._icmp, detail=detail))
+
+    def _met_itself(self) -> bool:
+        """Both ends are this very socket (RFC 9293 §3.5, simultaneous open): nobody listens there."""
+        return self._sock is not None and _local(self._sock) == (self.address.text.partition("%")[0], self.port)
+
+    def stream(self, dial: Dial) -> TcpStream | None:
+        """The open connection, handed over; None when there is none."""
+        if dial.fault is not None or self._sock is None:
+            return None
+        sock, self._sock = self._sock, None
+        return TcpStream(sock, self.reactor, self._gone)
+
+    def end(self) -> None:
+        """Close the socket, unless it was handed over."""
+        if self._sock is not None:
+            close(self._sock, self.reactor)
+            self._sock = None
+
+    def _dial(self, fault: Fault | None) -> Dial:
+        sock = self._sock
         # A refusal has no story; silence and success do: how often the SYN was sent, how far the peer is.
         told = fault is None or fault.event is Event.SILENT
         info = tcp_info(sock) if sock is not None and told else None
         local = _local(sock) if sock is not None else (None, None)
         return Dial(
-            address=address,
-            port=port,
-            started_s=started,
-            ended_s=at,
+            address=self.address,
+            port=self.port,
+            started_s=self.started_s,
+            ended_s=self._at_s,
             fault=fault,
             local_address=local[0],
             local_port=local[1],
             syn_retransmits=info.total_retransmits if info else None,
             rtt_ms=info.rtt_ms if info and fault is None else None,
             mss_bytes=info.send_mss_bytes if info and fault is None else None,
-            lag_ms=reactor.lag_ms() - lag,
+            lag_ms=self.reactor.lag_ms() - self._lag_ms,
+            reset_at_once=self._gone is not None,
         )
-
-    try:
-        sock = _socket(address)
-    except OSError as no:
-        return ended(reactor.now(), fault_of_error(no)), None
-    try:
-        number = sock.connect_ex(_sockaddr(address, port))
-    except OSError as no:
-        number = no.errno or errno.EINVAL
-    at, icmp, kept = reactor.now(), None, False
-    try:
-        while number in _BUSY:
-            mask, at = await reactor.ready(sock.fileno(), WRITE, until_s)
-            if not mask:
-                return ended(at, Fault(event=Event.SILENT, icmp=icmp), sock), None
-            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if mask & ERROR:
-                icmp = errqueue.drain(sock, _local(sock)[0]) or icmp
-            if number == 0 and mask & (ERROR | HANGUP) and not _connected(sock):
-                # Hung up without a reason, or a soft error: the kernel took note and goes on trying.
-                number = errno.ECONNABORTED if mask & HANGUP else errno.EINPROGRESS
-        if number == 0:
-            kept = True
-            return ended(at, None, sock), TcpStream(sock, reactor)
-        return ended(at, fault_of(number, icmp), sock), None
-    finally:
-        if not kept:
-            close(sock, reactor)
 
 
 def _socket(address: Address) -> SocketType:
@@ -170,6 +302,15 @@ def _socket(address: Address) -> SocketType:
     errqueue.ask_for_errors(sock)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+def _bind(sock: SocketType, local_port: int) -> None:
+    """Ask for one source port. A range of one leaves it shared with other far ends, which bind(2) does not."""
+    try:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, struct.pack("=HH", local_port, local_port))
+    except OSError:  # before Linux 6.3
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("::" if sock.family == socket.AF_INET6 else "", local_port))
 
 
 def _sockaddr(address: Address, port: int) -> tuple[str, int] | tuple[str, int, int, int]:

@@ -175,6 +175,10 @@ class TlsStream:
         """The kernel's view of the connection below."""
         return self._below.info()
 
+    def release(self) -> None:
+        """Hand the connection below to whoever keeps such."""
+        self._below.release()
+
     def abort(self) -> None:
         """End it at once; no close_notify, as a frozen peer would hold us up."""
         self._below.abort()

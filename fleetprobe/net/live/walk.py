@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from math import inf
 
 from fleetprobe.net.interface import Address, Dial, Event
@@ -25,6 +26,7 @@ from fleetprobe.net.witness import (
 
 MOST_HOPS = 64
 _FIRST_VOLLEY = 12
+_FIRST_STEP, _STEP = 3, 2
 _PATIENCE_S = 0.9
 """Just below the first repetition of a SYN (RFC 6298: 1 s), so that each socket costs one packet."""
 _GRACE_S, _GRACE_RTTS = 0.05, 2.0
@@ -96,6 +98,7 @@ async def walk(
     most_hops: int = 16,
     *,
     likely_hops: int | None = None,
+    sparing: bool = False,
 ) -> Walk:
     """See `net.witness.Witnessing.walk`. Raises ValueError for a number of hops outside 1 to 64."""
     if not 1 <= most_hops <= MOST_HOPS:
@@ -104,7 +107,7 @@ async def walk(
     trail = Trail(reactor, address, port, until_s)
     async with asyncio.TaskGroup() as group:
         other = group.create_task(_ask_by_udp(trail))
-        await follow(trail, most_hops, likely_hops)
+        await (creep(trail, most_hops) if sparing else follow(trail, most_hops, likely_hops))
         if reactor.now() - started < _UDP_AFTER_S and any(_ended(syn) for syn in trail.syns):
             other.cancel()
     udp = () if other.cancelled() else other.result()
@@ -132,6 +135,17 @@ async def follow(trail: Trail, most_hops: int, likely_hops: int | None = None) -
     await trail.ask(range(1, first + 1))
     if first < most_hops and trail.goes_on and not _loop(trail.address, trail.hops()):
         await trail.ask(range(first + 1, most_hops + 1))
+
+
+async def creep(trail: Trail, most_hops: int) -> None:
+    """A few hops at a time: at most three SYNs go beyond the last router that answered, and may reach the port."""
+    first = 1
+    for length in chain((_FIRST_STEP,), repeat(_STEP)):
+        last = min(first + length - 1, most_hops)
+        await trail.ask(range(first, last + 1))
+        if last == most_hops or not trail.goes_on or _loop(trail.address, trail.hops()):
+            return
+        first = last + 1
 
 
 async def _ask_by_udp(trail: Trail) -> tuple[Poke, ...]:

@@ -1,0 +1,1 @@
+"""Pure conclusions over records: what many targets have in common."""

@@ -1,0 +1,190 @@
+"""What a silence means: other ports, UDP, ping, the path and the next hop, all asked at once."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from fleetprobe.net.interface import Address, Dial, Route
+from fleetprobe.net.live import knock, ping, tcp, udp, walk
+from fleetprobe.net.live.held import Holder
+from fleetprobe.net.live.links import LinkTable, packets_out
+from fleetprobe.net.live.reactor import Reactor
+from fleetprobe.net.survey import Survey
+from fleetprobe.net.witness import Neighbour, Walk, host_answer
+
+T = TypeVar("T")
+
+_LIKELY_OPEN = (443, 22, 80)
+_LIKELY_CLOSED = 1
+"""tcpmux, RFC 1078: closed on nearly every host, so that a live one answers with RST."""
+_PREFIX_BITS = {4: 24, 6: 48}
+_KEPT = 65_536
+_PATIENCE_S = 0.1
+_WALKERS = 3
+_FRESH = 1
+_CONNTRACK = Path("/proc/sys/net/netfilter")
+
+
+class Heard:
+    """What has answered in this run: evidence that costs no packet."""
+
+    def __init__(self) -> None:
+        self._ports: OrderedDict[str, int] = OrderedDict()
+        self._gateways: set[str] = set()
+        self._families: set[int] = set()
+
+    def note(self, dial: Dial, route: Route | None) -> None:
+        """Remember an answer that bears the address itself."""
+        if not host_answer(dial):
+            return
+        self._ports[dial.address.text] = dial.port
+        if len(self._ports) > _KEPT:
+            self._ports.popitem(last=False)
+        if route is not None and not route.local:
+            self._families.add(dial.address.family)
+            if route.gateway is not None:
+                self._gateways.add(route.gateway)
+
+    def port(self, address: Address, other_than: int) -> int | None:
+        """A port of the address that answered, if it is not the one in question."""
+        port = self._ports.get(address.text)
+        return None if port == other_than else port
+
+    def beyond(self, gateway: str | None) -> bool:
+        """Whether anything behind the gateway has answered."""
+        return gateway is not None and gateway in self._gateways
+
+    def family(self, family: int) -> bool:
+        """Whether anything but ourselves has answered over that family."""
+        return family in self._families
+
+
+class Surveyor:
+    """Asks, and shares one walk per gateway and /24 or /48 within a run."""
+
+    def __init__(self, reactor: Reactor, links: LinkTable | None, heard: Heard, holder: Holder) -> None:
+        self._reactor = reactor
+        self._links = links
+        self._heard = heard
+        self._holder = holder
+        self._walks: OrderedDict[tuple[str, str | None], list[asyncio.Task[Walk]]] = OrderedDict()
+
+    async def survey(self, address: Address, port: int, route: Route, until_s: float) -> Survey:
+        """Everything by `until_s`; never raises for what the network does."""
+        reactor, started = self._reactor, self._reactor.now()
+        before = packets_out(route.interface) if route.interface else None
+        gateway = _gateway(route, address)
+        others = _other_ports(port, self._heard.port(address, port))
+        shared = () if route.gateway is None else self._walkers(address, port, route, until_s)
+        near = asyncio.gather(
+            knock.knock(reactor, address, others, until_s, enough=host_answer),
+            tcp.dial_from(reactor, address, port, [None] * _FRESH, until_s),
+            udp.poke(reactor, address, until_s),
+            ping.ping(reactor, address, until_s),
+        )
+        way = asyncio.gather(
+            _unless(gateway, lambda hop: udp.poke(reactor, hop, until_s)),
+            _unless(gateway, lambda hop: ping.ping(reactor, hop, until_s)),
+            self._shared(shared, until_s),
+        )
+        (knocks, fresh, poke, echo), (gateway_poke, gateway_ping, path) = await asyncio.gather(near, way)
+        after = packets_out(route.interface) if route.interface else None
+        return Survey(
+            left=after - before if before is not None and after is not None else None,
+            address=address,
+            port=port,
+            started_s=started,
+            ended_s=reactor.now(),
+            knocks=knocks,
+            fresh=fresh,
+            held=self._holder.ask(address),
+            poke=poke,
+            ping=echo,
+            walk=path,
+            walked=path.address.text if path is not None else None,
+            neighbour=self._neighbour(route, address),
+            gateway_poke=gateway_poke,
+            gateway_ping=gateway_ping,
+            heard_port=self._heard.port(address, port),
+            gateway_heard=self._heard.beyond(route.gateway),
+            conntrack_share=_conntrack_share(),
+        )
+
+    def close(self) -> None:
+        """End the walks under way."""
+        for tasks in self._walks.values():
+            for task in tasks:
+                task.cancel()
+
+    def _walkers(self, address: Address, port: int, route: Route, until_s: float) -> Sequence[asyncio.Task[Walk]]:
+        """The walks to look at: a useful one of this prefix, or a new one, or those under way."""
+        tasks = self._walks.setdefault((_prefix(address), route.gateway), [])
+        useful = [task for task in tasks if task.done() and not task.cancelled() and _useful(task.result())]
+        if useful:
+            return useful[:1]
+        if len(tasks) < _WALKERS:
+            # The first address of a prefix may be the one whose path is odd: a few walk for themselves.
+            tasks.append(asyncio.create_task(walk.walk(self._reactor, address, port, until_s, sparing=True)))
+            if len(self._walks) > _KEPT:
+                self._walks.popitem(last=False)
+            return tasks[-1:]
+        return tasks
+
+    async def _shared(self, tasks: Sequence[asyncio.Task[Walk]], until_s: float) -> Walk | None:
+        if not tasks:
+            return None
+        # One who waits and is cancelled must not end the walk of the others.
+        done, _ = await asyncio.wait(tasks, timeout=max(0.0, until_s - self._reactor.now()) + _PATIENCE_S)
+        walks = [task.result() for task in done if not task.cancelled()]
+        return max(walks, key=_length, default=None)
+
+    def _neighbour(self, route: Route, address: Address) -> Neighbour | None:
+        if self._links is None or route.interface is None:
+            return None
+        return self._links.neighbour(route.gateway or address.text, route.interface)
+
+
+def _useful(path: Walk) -> bool:
+    return path.last_answering is not None or path.reached_by is not None
+
+
+def _length(path: Walk) -> int:
+    hop = path.last_answering
+    return hop.ttl if hop is not None else 0
+
+
+async def _unless(hop: Address | None, ask: Callable[[Address], Awaitable[T]]) -> T | None:
+    return None if hop is None else await ask(hop)
+
+
+def _gateway(route: Route, address: Address) -> Address | None:
+    if route.gateway is None:
+        return None
+    text = route.gateway
+    if text.startswith("fe80:") and route.interface is not None:
+        text = f"{text}%{route.interface}"
+    return Address(text, 6 if ":" in text else 4)
+
+
+def _other_ports(port: int, heard: int | None) -> tuple[int, int]:
+    """One that answered before, or is likely open; and one that is likely closed."""
+    return heard or next(likely for likely in _LIKELY_OPEN if likely != port), _LIKELY_CLOSED
+
+
+def _prefix(address: Address) -> str:
+    text = address.text.partition("%")[0]
+    return str(ipaddress.ip_network(f"{text}/{_PREFIX_BITS[address.family]}", strict=False))
+
+
+def _conntrack_share() -> float | None:
+    """Entries over limit of our own connection table (nf_conntrack), where this machine has one."""
+    try:
+        count, most = (int((_CONNTRACK / f"nf_conntrack_{name}").read_text()) for name in ("count", "max"))
+    except (OSError, ValueError):
+        return None
+    return count / most if most else None

@@ -1,0 +1,69 @@
+"""Everything that was asked at once about an address whose port stayed silent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleetprobe.net.interface import Address, Dial
+from fleetprobe.net.witness import Neighbour, Ping, Poke, Walk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A connection of an earlier climb that was kept open, with TCP keepalives every second."""
+
+    port: int
+    age_s: float
+    lives: bool
+    """Neither closed nor reset, and its keepalives are still acknowledged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Everything asked at once about an address whose port stayed silent."""
+
+    address: Address
+    port: int
+    started_s: float
+    ended_s: float
+    knocks: tuple[Dial, ...]
+    """One likely open and one likely closed port of the same address."""
+    poke: Poke
+    ping: Ping
+    walk: Walk | None
+    """The path; None where the address is on-link. Shared by all addresses of one /24 or /48."""
+    walked: str | None = None
+    """Which address the walk was made to."""
+    neighbour: Neighbour | None = None
+    """The next hop as the kernel knows it after all this."""
+    gateway_poke: Poke | None = None
+    gateway_ping: Ping | None = None
+    heard_port: int | None = None
+    """Another port of the address that answered earlier in this run."""
+    gateway_heard: bool = False
+    """Whether anything beyond the same gateway has answered in this run."""
+    left: int | None = None
+    """Packets that left our interface meanwhile, everybody's. Fewer than our SYNs: some never left."""
+    fresh: tuple[Dial, ...] = ()
+    """More attempts at the very port, from fresh source ports."""
+    held: Held | None = None
+    """A connection to the same address from before."""
+    conntrack_share: float | None = None
+    """How full our own connection table is, 0 to 1; None where there is none to see."""
+
+    @property
+    def dials(self) -> tuple[Dial, ...]:
+        """Every TCP socket opened for it."""
+        own_walk = self.walk is not None and self.walked == self.address.text
+        return (*self.knocks, *self.fresh, *(self.walk.dials if self.walk is not None and own_walk else ()))
+
+    @property
+    def kept_back(self) -> bool:
+        """Whether our own machine kept SYNs back; sound however busy the interface is."""
+        return self.left is not None and self.left < len(self.dials)
+
+    @property
+    def pokes(self) -> tuple[Poke, ...]:
+        """Every UDP question asked for it."""
+        asked = (self.poke, self.gateway_poke)
+        return tuple(poke for poke in asked if poke is not None)

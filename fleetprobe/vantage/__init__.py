@@ -1,0 +1,1 @@
+"""Where we stand: facts about this machine, and whether any of them would spoil a scan."""
