@@ -18,6 +18,9 @@ Emit = Callable[[Examination | BadLine], Awaitable[None]]
 
 _TRIES = 3
 _RETRY_AFTER_S = 0.25
+_FEWEST = 4
+_PASSING = frozenset({"fd_limit", "ports_exhausted", "overload"})
+"""Limits of ours that ease when less is done at once; a rule of our own firewall does not."""
 
 
 class Fleet:
@@ -27,7 +30,7 @@ class Fleet:
         self._examiner = examiner
         self._ladders = ladders
         self._emit = emit
-        self._most = workers
+        self._asked = self._most = workers
         self._running = 0
         self._seen: set[str] = set()
         self.duplicates = 0
@@ -71,14 +74,16 @@ class Fleet:
         for attempt in range(1, _TRIES + 1):
             result = await self._examiner.examine(target, self._ladders(target))
             if not _our_fault(result) or attempt == _TRIES:
+                self._most = min(self._asked, self._most + 1)
                 break
-            self._most = max(1, math.floor(self._most * 0.75))
+            self._most = max(_FEWEST, math.floor(self._most * 0.75))
             await anyio.sleep(_RETRY_AFTER_S * 2**attempt)
         return result
 
 
 def _our_fault(result: Examination) -> bool:
+    """Whether a limit of our own stood in the way that may have eased by the next try."""
     finding = result.verdict.finding
-    if finding is None or result.verdict.state is not State.UNKNOWN:
+    if finding is None or finding.code is None or result.verdict.state is not State.UNKNOWN:
         return False
-    return finding.silences == 0 and finding.layer not in result.ladder
+    return finding.silences == 0 and finding.code.partition(".")[2] in _PASSING

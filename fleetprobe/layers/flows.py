@@ -15,7 +15,7 @@ from fleetprobe.net.interface import Dial, Event, Net
 
 @dataclass(frozen=True, slots=True)
 class FlowFacts:
-    """The same two source ports again, twice: the one that was silent and the one that was answered.
+    """The same two source ports again, three times: the one that was silent and the one that was answered.
 
     | field | type | meaning |
     |---|---|---|
@@ -44,7 +44,7 @@ class FlowFacts:
         return {}
 
 
-_ROUNDS = 2
+_ROUNDS = 3
 _ROUND_S = 1.2
 """Long enough for one retransmit, so that one lost SYN is not taken for a dead path."""
 
@@ -71,7 +71,7 @@ async def probe(ground: Ground, net: Net) -> FlowFacts:
 
 
 def judge(facts: FlowFacts, policy: Policy) -> Sequence[Finding]:
-    """Only the same difference twice in a row is a proof."""
+    """Only the same difference every time is a proof."""
     if len(facts.rounds) < _ROUNDS or not all(_differ(dials) for dials in facts.rounds):
         return ()
     dial = facts.rounds[0][0]
@@ -88,8 +88,11 @@ def judge(facts: FlowFacts, policy: Policy) -> Sequence[Finding]:
 
 
 def _differ(dials: Sequence[Dial]) -> bool:
+    """One silent, the other answered at once: a retransmit there would be a sign of plain loss."""
     silent, answered = dials
-    return silent.fault is not None and silent.fault.event is Event.SILENT and answered.fault is None
+    if silent.fault is None or silent.fault.event is not Event.SILENT:
+        return False
+    return answered.fault is None and not answered.syn_retransmits
 
 
 EMITS = frozenset({"tcp.flow_dependent"})

@@ -27,7 +27,7 @@ class Holder:
 
     def take(self, sock: SocketType, dial: Dial) -> bool:
         """Keep an open connection; False when it is not wanted, and stays the caller's."""
-        self._let_go()
+        self.let_go()
         if dial.address.text in self._held or len(self._held) >= _MOST:
             return False
         try:
@@ -41,6 +41,7 @@ class Holder:
 
     def ask(self, address: Address) -> Held | None:
         """How the connection kept to this address is doing; None: there is none."""
+        self.let_go()
         kept = self._held.get(address.text)
         if kept is None:
             return None
@@ -61,7 +62,8 @@ class Holder:
             _, (sock, _) = self._held.popitem()
             close(sock, self._reactor)
 
-    def _let_go(self) -> None:
+    def let_go(self) -> None:
+        """Close those that have been kept long enough."""
         oldest = next(iter(self._held.values()), None)
         while oldest is not None and self._reactor.now() - oldest[1].ended_s > _LONGEST_S:
             self._held.popitem(last=False)

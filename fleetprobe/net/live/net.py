@@ -68,6 +68,9 @@ class LiveNet:
         """Connect to one literal address; a silent attempt gets a twin after `again_s`."""
         dial, stream = await tcp.dial(self._reactor, address, port, until_s, again_s)
         route = self._routes.get(address.text)
+        if dial.fault is not None and dial.fault.errno_name in ("EMFILE", "ENFILE"):
+            # What is only kept for later stands back for what is needed now.
+            self._holder.close()
         self._heard.note(dial, route)
         if stream is not None and route is not None and route.gateway is not None:
             # Only where a box stands between can new connections die while old ones live.

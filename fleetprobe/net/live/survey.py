@@ -15,7 +15,7 @@ from fleetprobe.net.live.held import Holder
 from fleetprobe.net.live.links import LinkTable, packets_out
 from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.survey import Survey
-from fleetprobe.net.witness import Neighbour, Walk, host_answer
+from fleetprobe.net.witness import Neighbour, Ping, Poke, Walk, host_answer
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ _PREFIX_BITS = {4: 24, 6: 48}
 _KEPT = 65_536
 _PATIENCE_S = 0.1
 _WALKERS = 3
+_GATEWAY_FRESH_S = 1.0
 _FRESH = 1
 _CONNTRACK = Path("/proc/sys/net/netfilter")
 
@@ -72,6 +73,7 @@ class Surveyor:
         self._links = links
         self._heard = heard
         self._holder = holder
+        self._gateways: dict[str, tuple[float, asyncio.Future[tuple[Poke, Ping]]]] = {}
         self._walks: OrderedDict[tuple[str, str | None], list[asyncio.Task[Walk]]] = OrderedDict()
 
     async def survey(self, address: Address, port: int, route: Route, until_s: float) -> Survey:
@@ -88,11 +90,10 @@ class Surveyor:
             ping.ping(reactor, address, until_s),
         )
         way = asyncio.gather(
-            _unless(gateway, lambda hop: udp.poke(reactor, hop, until_s)),
-            _unless(gateway, lambda hop: ping.ping(reactor, hop, until_s)),
+            _unless(gateway, lambda hop: self._gateway(hop, until_s)),
             self._shared(shared, until_s),
         )
-        (knocks, fresh, poke, echo), (gateway_poke, gateway_ping, path) = await asyncio.gather(near, way)
+        (knocks, fresh, poke, echo), (gateway_told, path) = await asyncio.gather(near, way)
         after = packets_out(route.interface) if route.interface else None
         return Survey(
             left=after - before if before is not None and after is not None else None,
@@ -108,18 +109,28 @@ class Surveyor:
             walk=path,
             walked=path.address.text if path is not None else None,
             neighbour=self._neighbour(route, address),
-            gateway_poke=gateway_poke,
-            gateway_ping=gateway_ping,
+            gateway_poke=gateway_told[0] if gateway_told else None,
+            gateway_ping=gateway_told[1] if gateway_told else None,
             heard_port=self._heard.port(address, port),
             gateway_heard=self._heard.beyond(route.gateway),
             conntrack_share=_conntrack_share(),
         )
 
     def close(self) -> None:
-        """End the walks under way."""
+        """End what is under way."""
+        for _, asking in self._gateways.values():
+            asking.cancel()
         for tasks in self._walks.values():
             for task in tasks:
                 task.cancel()
+
+    async def _gateway(self, hop: Address, until_s: float) -> tuple[Poke, Ping]:
+        """Whether the next hop is alive; asked anew every few seconds, and shared by all who ask meanwhile."""
+        asked_s, asking = self._gateways.get(hop.text, (float("-inf"), None))
+        if asking is None or self._reactor.now() - asked_s > _GATEWAY_FRESH_S:
+            asking = asyncio.gather(udp.poke(self._reactor, hop, until_s), ping.ping(self._reactor, hop, until_s))
+            self._gateways[hop.text] = (self._reactor.now(), asking)
+        return await asyncio.shield(asking)
 
     def _walkers(self, address: Address, port: int, route: Route, until_s: float) -> Sequence[asyncio.Task[Walk]]:
         """The walks to look at: a useful one of this prefix, or a new one, or those under way."""
