@@ -52,7 +52,8 @@ def decide(
     `ladder` names the layers bottom first; `asked` holds every ask already answered.
     """
     height = {name: position for position, name in enumerate(ladder)}
-    heard = sorted(seen, key=lambda finding: _order(finding, height))
+    telling = (finding for finding in seen if not finding.tentative)
+    heard = sorted(telling, key=lambda finding: _order(finding, height))
     findings = _unexplained(heard)
     explained = frozenset(finding.code for finding in heard) if len(findings) < len(heard) else frozenset()
     works = _works(ladder, findings)
@@ -60,7 +61,7 @@ def decide(
     verdict = _all_well(ladder, findings, works) if cause is None else _broken(ladder, findings, works, cause)
     # A slowness may be asked about, too: a retransmit can be the first sign of a dead path among several.
     doubtful = cause if cause is not None else verdict.finding
-    if doubtful is None or doubtful.confidence is Confidence.PROVEN:
+    if doubtful is None or doubtful.final or doubtful.confidence is Confidence.PROVEN:
         return verdict
     return _next(doubtful, offers, asked) or verdict
 
@@ -94,7 +95,7 @@ def _order(finding: Finding, height: dict[str, int]) -> tuple[object, ...]:
         finding.code or "",
         finding.summary,
         -finding.silences,
-        sorted(finding.supersedes),
+        tuple(sorted(finding.supersedes)) if finding.supersedes else (),
     )
 
 

@@ -40,14 +40,15 @@ class Step:
     @property
     def outcome(self) -> Outcome:
         """The step in one word."""
-        states = {finding.state for finding in self.findings}
-        if State.FAIL in states:
-            return Outcome.FAIL
-        if states & {State.UNKNOWN, State.BLOCKED}:
-            return Outcome.UNKNOWN
-        if any(finding.code for finding in self.findings):
-            return Outcome.WARN
-        return Outcome.PASS
+        worst = Outcome.PASS
+        for finding in self.findings:
+            if finding.state is State.FAIL:
+                return Outcome.FAIL
+            if finding.state is State.UNKNOWN or finding.state is State.BLOCKED:
+                worst = Outcome.UNKNOWN
+            elif finding.code is not None and worst is Outcome.PASS:
+                worst = Outcome.WARN
+        return worst
 
     @property
     def code(self) -> str | None:

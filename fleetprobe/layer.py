@@ -107,6 +107,7 @@ def found(
     could_also_be: tuple[str, ...] | None = None,
     supersedes: frozenset[str] = frozenset(),
     factor: str | None = None,
+    final: bool = False,
 ) -> Finding:
     """A finding with a code; state, what it proves and what else it could be come from the table of codes."""
     entry = CODES[code]
@@ -124,5 +125,6 @@ def found(
         rank=_RANKS[code],
         supersedes=supersedes,
         factor=factor,
+        final=final,
         facts=facts,
     )

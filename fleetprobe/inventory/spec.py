@@ -46,6 +46,10 @@ def expand(row: Row, base: str, room: int) -> Iterator[Entry]:
 
     A line that names more than `room` targets is one `BadLine`; nothing is counted by enumerating.
     """
+    plain = _plain_ipv4(row) if room > 0 else None
+    if plain is not None:
+        yield plain
+        return
     plan = _plan(row, base)
     if isinstance(plan, BadLine):
         yield plan
@@ -54,6 +58,21 @@ def expand(row: Row, base: str, room: int) -> Iterator[Entry]:
         yield bad_line(row.source, row.raw, reason)
     else:
         yield from plan.targets()
+
+
+def _plain_ipv4(row: Row) -> Target | None:
+    """The commonest line of all, an IPv4 address and a port and nothing else, without taking it apart twice."""
+    found = _IPV4_AND_PORT.fullmatch(row.spec) if not row.fields and row.recorded_id is None else None
+    if found is None:
+        return None
+    service, host, port = found[1], found[2], int(found[3])
+    if port > 65535 or (service is not None and service not in SERVICES):
+        return None
+    return Target(service=service or usual_service(port), host=host, port=port, source=row.source)
+
+
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4_AND_PORT = re.compile(rf"(?:([a-z]+)://)?({_OCTET}(?:\.{_OCTET}){{3}}):([1-9][0-9]{{0,4}})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

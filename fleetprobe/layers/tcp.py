@@ -143,7 +143,9 @@ def judge(facts: TcpFacts, policy: Policy) -> Sequence[Finding]:
         return (_silent(facts),)
     if fault.errno_name == "ECONNREFUSED":
         summary = f"{_where(facts)} answered the SYN with RST after {facts.duration_ms:.1f} ms"
-        return (found("tcp.refused", summary, facts.record()),)
+        # On our own link or machine no box can stand between, so nobody else can have refused.
+        direct = facts.route is not None and facts.route.gateway is None
+        return (found("tcp.refused", summary, facts.record(), final=direct),)
     if fault.event is Event.RESET:
         reset = {**facts.record(), "phase": "before data", "bytes_received": 0, "bytes_sent": 0}
         return (found("tcp.reset", f"{_where(facts)} accepted the connection and reset it at once", reset),)

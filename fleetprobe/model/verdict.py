@@ -59,6 +59,8 @@ class Finding:
     """Layers, beside those below a pass, that this finding shows to work: a refusal proves reach."""
     unproven: frozenset[str] = frozenset()
     """Layers below that this finding leaves open although it passed."""
+    final: bool = False
+    """Nothing that could be asked would say more."""
     supersedes: frozenset[str] = frozenset()
     """Codes whose findings this one explains and takes the place of."""
     factor: str | None = None

@@ -141,14 +141,13 @@ def _phases(row: Row, examined: Examination) -> None:
 
 def _layers(examined: Examination) -> list[Row]:
     """One entry a rung, in climbing order; a layer blamed from above takes the blame in its own entry."""
-    proven = set(examined.verdict.proven_layers)
-    entries: list[Row] = []
+    proven = examined.verdict.proven_layers
+    steps = examined.steps()
+    entries = [_step(step, proven, examined.started_s) for step in steps]
     by_layer: dict[str, Row] = {}
-    for step in examined.steps():
-        entry = _step(step, proven, examined.started_s)
-        entries.append(entry)
-        by_layer.setdefault(step.layer, entry)
-    for step in examined.steps():
+    for entry in entries:
+        by_layer.setdefault(entry["layer"], entry)
+    for step in steps:
         for finding in step.findings:
             if finding.layer != step.layer and finding.breaks:
                 _blame(entries, by_layer, finding)
@@ -156,10 +155,14 @@ def _layers(examined: Examination) -> list[Row]:
     return [*entries, *(_entry(name, Outcome.SKIPPED, None, None, None, {}) for name in missed)]
 
 
-def _step(step: Step, proven: set[str], origin_s: float) -> Row:
+def _step(step: Step, proven: Sequence[str], origin_s: float) -> Row:
     own = [finding for finding in step.findings if finding.layer == step.layer]
-    outcome, code = step.outcome, next((finding.code for finding in own if finding.code), None)
-    if not own or (any(finding.tentative for finding in own) and step.layer not in proven):
+    outcome, code = step.outcome, None
+    for finding in own:
+        code = code or finding.code
+        if finding.tentative and step.layer not in proven:
+            outcome = Outcome.UNKNOWN
+    if not own:
         outcome = Outcome.UNKNOWN
     facts = dict(step.facts.record()) if step.facts is not None else dict(step.findings[0].facts)
     start = round((step.started_s - origin_s) * 1000.0, 3)

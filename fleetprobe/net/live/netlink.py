@@ -80,6 +80,9 @@ class RouteTable:
 
     def route(self, address: Address) -> Route:
         """The route to one address; `errno_name` says why there is none."""
+        if address.text.startswith("127.") or address.text == "::1":
+            # Loopback never leaves the machine (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3), so nothing need be asked.
+            return Route(address=address.text, interface="lo", local=True)
         text, _, zone = address.text.partition("%")
         family = socket.AF_INET6 if address.family == 6 else socket.AF_INET
         packed = socket.inet_pton(family, text)

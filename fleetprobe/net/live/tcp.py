@@ -125,11 +125,12 @@ class TcpStream:
         return Received(data=b"", event=fault.event, fault=fault, at_s=at or self._reactor.now())
 
 
-def close(sock: SocketType, reactor: Reactor) -> None:
-    """Forget and close a socket at once."""
+def close(sock: SocketType, reactor: Reactor, *, quietly: bool = False) -> None:
+    """Forget and close a socket at once; `quietly`: there is no connection to cut."""
     reactor.forget(sock.fileno())
-    with suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+    if not quietly:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
     sock.close()
 
 
@@ -266,12 +267,14 @@ class _Attempt:
         if dial.fault is not None or self._sock is None:
             return None
         sock, self._sock = self._sock, None
+        if self._gone is None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return TcpStream(sock, self.reactor, self._gone)
 
     def end(self) -> None:
         """Close the socket, unless it was handed over."""
         if self._sock is not None:
-            close(self._sock, self.reactor)
+            close(self._sock, self.reactor, quietly=self._number not in (0, *_BUSY))
             self._sock = None
 
     def _dial(self, fault: Fault | None) -> Dial:
@@ -300,7 +303,6 @@ def _socket(address: Address) -> SocketType:
     family = socket.AF_INET6 if address.family == 6 else socket.AF_INET
     sock = SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     errqueue.ask_for_errors(sock)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
