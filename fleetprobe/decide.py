@@ -52,8 +52,9 @@ def decide(
     `ladder` names the layers bottom first; `asked` holds every ask already answered.
     """
     height = {name: position for position, name in enumerate(ladder)}
-    telling = (finding for finding in seen if not finding.tentative)
-    heard = sorted(telling, key=lambda finding: _order(finding, height))
+    heard = [finding for finding in seen if not finding.tentative]
+    if len(heard) > 1:
+        heard.sort(key=lambda finding: _order(finding, height))
     findings = _unexplained(heard)
     explained = frozenset(finding.code for finding in heard) if len(findings) < len(heard) else frozenset()
     works = _works(ladder, findings)

@@ -11,6 +11,8 @@ from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Finding, Outcome, State, Verdict
 from fleetprobe.net.interface import Address
 
+_PASS, _FAIL = Outcome.PASS, State.FAIL
+
 
 @dataclass(slots=True, kw_only=True)
 class Step:
@@ -35,18 +37,21 @@ class Step:
     """Whether any finding of this step stops a climb."""
 
     def __post_init__(self) -> None:
-        self.broke = any(finding.breaks for finding in self.findings)
+        self.broke = False
+        for finding in self.findings:
+            if finding.breaks:
+                self.broke = True
 
     @property
     def outcome(self) -> Outcome:
         """The step in one word."""
-        worst = Outcome.PASS
+        worst = _PASS
         for finding in self.findings:
-            if finding.state is State.FAIL:
-                return Outcome.FAIL
-            if finding.state is State.UNKNOWN or finding.state is State.BLOCKED:
+            if finding.breaks:
+                if finding.state is _FAIL:
+                    return Outcome.FAIL
                 worst = Outcome.UNKNOWN
-            elif finding.code is not None and worst is Outcome.PASS:
+            elif finding.code is not None and worst is _PASS:
                 worst = Outcome.WARN
         return worst
 

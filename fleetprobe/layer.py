@@ -88,6 +88,7 @@ class Layer:
 
 Ladder = tuple[Layer, ...]
 
+_PROVES = {name: frozenset(entry.proves) for name, entry in CODES.items()}
 _RANKS = {name: position for position, name in enumerate(CODES)}
 """The order of the table is the order of speaking: within TLS the chain, then dates, name, strength."""
 
@@ -120,7 +121,7 @@ def found(
         confidence=confidence,
         summary=summary[:160],
         silences=silences,
-        proves=frozenset(entry.proves),
+        proves=_PROVES[code],
         could_also_be=could_also_be,
         rank=_RANKS[code],
         supersedes=supersedes,

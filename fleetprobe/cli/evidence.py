@@ -35,7 +35,17 @@ def milliseconds(value: object) -> str:
 
 
 def _link(facts: Facts) -> list[str]:
-    return [_pair("next hop", facts, "gateway"), _pair("dev", facts, "interface")]
+    operstate = _word(facts, "operstate").lower()
+    device = f"{_pair('dev', facts, 'interface')} {'' if operstate == 'unknown' else operstate}".strip()
+    neighbour = f"{_pair('next hop', facts, 'next_hop')} {_word(facts, 'neighbour_state')}".strip()
+    down = _list(facts, "down")
+    return [
+        device,
+        "no carrier" if facts.get("carrier") is False else "",
+        _pair("mtu", facts, "mtu_bytes"),
+        neighbour,
+        f"all down: {down}" if down else "",
+    ]
 
 
 def _dns(facts: Facts) -> list[str]:

@@ -57,9 +57,13 @@ def fill(template: str, values: Mapping[str, str | int | None]) -> str | None:
     A placeholder outside PLACEHOLDERS is a bug and raises KeyError.
     """
     words: list[str] = []
-    for word, names in _words(template):
-        if all(values.get(name) is not None for name in names):
-            words.append(_PLACEHOLDER.sub(lambda match: _value(match, values), word) if names else word)
+    for word, names, alone in _words(template):
+        if not names:
+            words.append(word)
+        elif alone is not None and values.get(alone) is not None:
+            words.append(quote(str(values[alone])))
+        elif alone is None and all(values.get(name) is not None for name in names):
+            words.append(_PLACEHOLDER.sub(lambda match: _value(match, values), word))
         elif words and words[-1] in _MAY_GO:
             words.pop()
         else:
@@ -68,12 +72,20 @@ def fill(template: str, values: Mapping[str, str | int | None]) -> str | None:
 
 
 @cache
-def _words(template: str) -> tuple[tuple[str, frozenset[str]], ...]:
-    """The words of a template with the placeholders in each; there are only as many templates as the table has."""
+def _words(template: str) -> tuple[tuple[str, frozenset[str], str | None], ...]:
+    """The words of a template, the placeholders in each, and the one that is the whole word, if one is.
+
+    There are only as many templates as the table has.
+    """
     words = tuple(
-        (word, frozenset(match[1] for match in _PLACEHOLDER.finditer(word))) for word in template.split(" ")
+        (
+            word,
+            frozenset(match[1] for match in _PLACEHOLDER.finditer(word)),
+            word[1:-1] if word[1:-1] in PLACEHOLDERS and word == f"{{{word[1:-1]}}}" else None,
+        )
+        for word in template.split(" ")
     )
-    for _, names in words:
+    for _, names, _ in words:
         if unknown := names - PLACEHOLDERS:
             raise KeyError(f"unknown placeholder {sorted(unknown)} in {template!r}")
     return words

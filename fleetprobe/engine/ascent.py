@@ -56,9 +56,10 @@ async def _ask(layer: Layer, ground: Ground, net: Net) -> Step:
 
 def _placed(findings: Sequence[Finding], rung: str) -> Sequence[Finding]:
     """The findings, each of another layer marked with the rung that saw it."""
-    if all(finding.layer == rung for finding in findings):
-        return findings
-    return [finding if finding.layer == rung else replace(finding, rung=rung) for finding in findings]
+    for stranger in findings:
+        if stranger.layer != rung:
+            return [one if one.layer == rung else replace(one, rung=rung) for one in findings]
+    return findings
 
 
 def _bug(layer: Layer, bug: Exception) -> Finding:

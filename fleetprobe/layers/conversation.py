@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from fleetprobe.layer import Ground, found
+from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.model.verdict import Confidence, Finding
 from fleetprobe.net.interface import Event, Fault, Net, Stream
 
@@ -110,11 +111,13 @@ class Conversation:
 
     async def say(self, data: bytes, until_s: float) -> None:
         """Send all of `data`. If that fails, `hear` still gives what the peer said before."""
+        # From before the send: on a short way the answer is there when it returns.
+        began_s = self._net.now()
         sent = await self._stream.send(data, until_s)
         self._ended_s = sent.at_s
         if sent.event is Event.DONE:
             self._bytes_sent += len(data)
-            self._moved_s = sent.at_s
+            self._moved_s = began_s
             return
         self.event, self._fault = sent.event, sent.fault
 
@@ -200,7 +203,7 @@ def _silence(ending: Ending, facts: Mapping[str, Any], acknowledged: str) -> Fin
 def _error(ending: Ending, facts: Mapping[str, Any]) -> Finding:
     """TLS broke above the connection, or the kernel below it."""
     if ending.alert is not None:
-        alert = _ALERTS.get(ending.alert, "see RFC 8446 §6")
+        alert = alert_name(ending.alert)
         wish = ": it demands a client certificate" if ending.alert == _CERTIFICATE_REQUIRED else ""
         summary = f"{ending.peer} sent TLS alert {ending.alert} ({alert}) {_when(ending)}{wish}"
         return found("tls.alert", summary, facts)
@@ -239,26 +242,6 @@ _BEFORE = {
 _UNFINISHED = {phase: words.removeprefix("in ").removeprefix("after ") for phase, words in _BEFORE.items()}
 
 _CERTIFICATE_REQUIRED = 116
-_ALERTS = {
-    10: "unexpected_message",
-    20: "bad_record_mac",
-    22: "record_overflow",
-    40: "handshake_failure",
-    42: "bad_certificate",
-    43: "unsupported_certificate",
-    44: "certificate_revoked",
-    45: "certificate_expired",
-    46: "certificate_unknown",
-    47: "illegal_parameter",
-    48: "unknown_ca",
-    49: "access_denied",
-    50: "decode_error",
-    51: "decrypt_error",
-    80: "internal_error",
-    90: "user_canceled",
-    116: "certificate_required",
-}
-"""The alerts that can come after a complete handshake."""
 
 _ERRNO = {
     "EHOSTUNREACH": "ip.host_unreachable",

@@ -83,10 +83,12 @@ class Finding:
     @property
     def breaks(self) -> bool:
         """Whether the climb cannot go on past this finding."""
-        return self.state in _BREAKING
+        state = self.state
+        return state is not _OK and state is not _SLOW
 
 
-_BREAKING = frozenset({State.FAIL, State.UNKNOWN, State.BLOCKED})
+# Members of an enum are looked up in Python code each time; this property is read for every finding.
+_OK, _SLOW = State.OK, State.SLOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

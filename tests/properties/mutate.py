@@ -26,7 +26,7 @@ from tests.properties.mutations import Mutant, mutants
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 MODULE, SUBJECT = "fleetprobe.decide", ROOT / "fleetprobe" / "decide.py"
-TESTS = ("test_decide_worlds.py", "test_decide.py")
+TESTS = ("test_decide_worlds.py", "test_decide.py", "test_decide_supersedes.py")
 FEW, MANY = 100, 600
 SIDE_BY_SIDE = 2
 LONGEST_S = 300

@@ -40,13 +40,13 @@ class Heard:
         self._families: set[int] = set()
 
     def note(self, dial: Dial, route: Route | None) -> None:
-        """Remember an answer that bears the address itself."""
-        if not host_answer(dial):
+        """Remember an answer that bears the address itself; our own addresses tell nothing."""
+        if (route is not None and route.local) or not host_answer(dial):
             return
         self._ports[dial.address.text] = dial.port
         if len(self._ports) > _KEPT:
             self._ports.popitem(last=False)
-        if route is not None and not route.local:
+        if route is not None:
             self._families.add(dial.address.family)
             if route.gateway is not None:
                 self._gateways.add(route.gateway)

@@ -20,6 +20,9 @@ from fleetprobe.net.witness import CUT_SHORT
 _LINGER_0 = struct.pack("ii", 1, 0)
 _INFO = struct.Struct("=8B24I4Q6I4Q2I2Q6I")
 _INFO_SIZE = 512
+_BRIEF = struct.Struct("=16xI48xI28xI")
+_BRIEF_SIZE = _BRIEF.size
+"""Offsets 16, 68 and 100 of struct tcp_info: snd_mss, rtt and total_retrans."""
 _IP_LOCAL_PORT_RANGE = 51
 _SOFT = frozenset(
     {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.ECONNREFUSED, errno.ENOPROTOOPT, errno.EPROTO,
@@ -39,6 +42,7 @@ class TcpStream:
         self._sock: SocketType | None = sock
         self._keep: Callable[[SocketType], bool] | None = None
         self._soft: Fault | None = None
+        self._hurried = False
         self._fd = sock.fileno()
         self._reactor = reactor
 
@@ -47,6 +51,10 @@ class TcpStream:
         rest = memoryview(data)
         if self._gone is not None:
             return self._lost(self._gone)
+        if not self._hurried and self._sock is not None:
+            self._hurried = True
+            with suppress(OSError):  # a connection that is gone says so when we send
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while rest:
             if self._sock is None:
                 return self._lost(fault_of(errno.EBADF))
@@ -225,6 +233,7 @@ class _Attempt:
         self._sock: SocketType | None = None
         self._icmp: Icmp | None = None
         self._gone: Fault | None = None
+        self._own: tuple[str | None, int | None] | None = None
         try:
             self._sock = _socket(address)
             if local_port is not None:
@@ -246,8 +255,11 @@ class _Attempt:
             if self._number == 0 and mask & (ERROR | HANGUP) and not _connected(sock):
                 # Hung up without a reason, or a soft error: the kernel took note and goes on trying.
                 self._number = errno.ECONNABORTED if mask & HANGUP else errno.EINPROGRESS
-        if self._number == 0 and self._met_itself():
-            self._number = errno.ECONNREFUSED
+        if self._number == 0:
+            self._own = _local(sock) if sock is not None else (None, None)
+            if self._own == (self.address.text.partition("%")[0], self.port):
+                # Both ends are this very socket (RFC 9293 §3.5, simultaneous open): nobody listens there.
+                self._number = errno.ECONNREFUSED
         if self._number == errno.ECONNRESET:
             # Linux calls a RST to a SYN a refusal; a reset means that the connection had stood.
             self._gone, self._number = fault_of(errno.ECONNRESET), 0
@@ -258,17 +270,11 @@ class _Attempt:
         self._at_s = self.reactor.now()
         return self._dial(Fault(event=Event.SILENT, icmp=self._icmp, detail=detail))
 
-    def _met_itself(self) -> bool:
-        """Both ends are this very socket (RFC 9293 §3.5, simultaneous open): nobody listens there."""
-        return self._sock is not None and _local(self._sock) == (self.address.text.partition("%")[0], self.port)
-
     def stream(self, dial: Dial) -> TcpStream | None:
         """The open connection, handed over; None when there is none."""
         if dial.fault is not None or self._sock is None:
             return None
         sock, self._sock = self._sock, None
-        if self._gone is None:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return TcpStream(sock, self.reactor, self._gone)
 
     def end(self) -> None:
@@ -281,8 +287,8 @@ class _Attempt:
         sock = self._sock
         # A refusal has no story; silence and success do: how often the SYN was sent, how far the peer is.
         told = fault is None or fault.event is Event.SILENT
-        info = tcp_info(sock) if sock is not None and told else None
-        local = _local(sock) if sock is not None else (None, None)
+        retransmits, rtt_ms, mss = _brief(sock) if sock is not None and told else (None, None, None)
+        local = self._own or (_local(sock) if sock is not None else (None, None))
         return Dial(
             address=self.address,
             port=self.port,
@@ -291,12 +297,24 @@ class _Attempt:
             fault=fault,
             local_address=local[0],
             local_port=local[1],
-            syn_retransmits=info.total_retransmits if info else None,
-            rtt_ms=info.rtt_ms if info and fault is None else None,
-            mss_bytes=info.send_mss_bytes if info and fault is None else None,
+            syn_retransmits=retransmits,
+            rtt_ms=rtt_ms if fault is None else None,
+            mss_bytes=mss if fault is None else None,
             lag_ms=self.reactor.lag_ms() - self._lag_ms,
             reset_at_once=self._gone is not None,
         )
+
+
+def _brief(sock: SocketType) -> tuple[int | None, float | None, int | None]:
+    """SYN retransmits, round trip in milliseconds and send MSS: what every dial tells, without the rest."""
+    try:
+        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BRIEF_SIZE)
+    except OSError:
+        return None, None, None
+    if len(raw) < _BRIEF_SIZE:
+        return None, None, None
+    mss, rtt_us, retransmits = _BRIEF.unpack(raw)
+    return retransmits, rtt_us / 1000.0, mss
 
 
 def _socket(address: Address) -> SocketType:
