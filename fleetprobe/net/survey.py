@@ -65,5 +65,6 @@ class Survey:
     @property
     def pokes(self) -> tuple[Poke, ...]:
         """Every UDP question asked for it."""
-        asked = (self.poke, self.gateway_poke)
+        own_walk = self.walk is not None and self.walked == self.address.text
+        asked = (self.poke, self.gateway_poke, *(self.walk.udp if self.walk is not None and own_walk else ()))
         return tuple(poke for poke in asked if poke is not None)
