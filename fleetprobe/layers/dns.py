@@ -140,9 +140,12 @@ def _alias(facts: DnsFacts, reply: DnsReply) -> Finding:
     if len(reply.cnames) >= _LONGEST_CHAIN:
         summary = f"{reply.server}: {name} leads through {len(reply.cnames)} aliases without an end"
         return found("dns.cname_loop", summary, facts.record())
-    lacks = "does not exist" if reply.rcode == "NXDOMAIN" else "has no address"
-    summary = f"{reply.server}: {name} is an alias of {end}, which {lacks}"
-    return found("dns.cname_dangling", summary, facts.record())
+    if reply.rcode == "NXDOMAIN":
+        summary = f"{reply.server}: {name} is an alias of {end}, which does not exist"
+        return found("dns.cname_dangling", summary, facts.record())
+    # A server that does not follow aliases answers just so: the end itself was never asked.
+    summary = f"{reply.server}: {name} is an alias of {end}, and the answer holds no address for that"
+    return found("dns.cname_dangling", summary, facts.record(), confidence=Confidence.INFERRED)
 
 
 def _too_large(facts: DnsFacts, reply: DnsReply, fault: Fault) -> Finding:

@@ -95,8 +95,6 @@ DANGLING = alias("gone.test", rcode="NXDOMAIN")
         pytest.param(nothing(alias("b.test", "c.test", "b.test")), "dns.cname_loop", id="circle further on"),
         pytest.param(nothing(alias(*(f"c{n}.test" for n in range(16)))), "dns.cname_loop", id="no end"),
         pytest.param(nothing(DANGLING), "dns.cname_dangling", id="an alias of nothing"),
-        pytest.param(nothing(alias("bare.test")), "dns.cname_dangling", id="an alias without address"),
-        pytest.param(nothing("NOERROR", alias("bare.test")), "dns.cname_dangling", id="alias in one type"),
         pytest.param(nothing(cut(REFUSED)), "dns.tcp_blocked", id="cut, and TCP refused"),
         pytest.param(nothing(REFUSED), "vantage.resolver_unreachable", id="every nameserver refuses"),
         pytest.param(nothing(REFUSED, also=[NO_WAY]), "vantage.resolver_unreachable", id="no way at all"),
@@ -120,6 +118,13 @@ def test_somebody_spoke_so_one_event_is_enough(seen: Resolution, code: str) -> N
     finding = found(seen)
     assert (finding.code, finding.confidence, finding.silences) == (code, Confidence.OBSERVED, 0)
     assert finding.could_also_be == ()
+
+
+@pytest.mark.parametrize("seen", [nothing(alias("bare.test")), nothing("NOERROR", alias("bare.test"))])
+def test_the_end_of_an_alias_was_never_asked_so_its_lack_is_inferred(seen: Resolution) -> None:
+    finding = found(seen)
+    assert (finding.code, finding.confidence) == ("dns.cname_dangling", Confidence.INFERRED)
+    assert finding.could_also_be
 
 
 @pytest.mark.parametrize(
