@@ -73,11 +73,13 @@ class Climb:
     ended_s: float = 0.0
     aside: bool = False
     """A witness with a question of its own: no climb that could carry the record's phases."""
+    broke: bool = field(init=False, default=False)
+    """Whether the climb ended before the top."""
 
-    @property
-    def broke(self) -> bool:
-        """Whether the climb ended before the top."""
-        return any(step.broke for step in self.steps)
+    def add(self, step: Step) -> None:
+        """One more rung."""
+        self.steps.append(step)
+        self.broke = self.broke or step.broke
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,9 +95,12 @@ class AddressResult:
     """The climb whose phases the record shows: the first that reached the top, else the last."""
 
     def __post_init__(self) -> None:
-        climbs = [climb for climb in self.climbs if not climb.aside]
-        whole = next((climb for climb in climbs if not climb.broke), None)
-        self.deciding = whole or (climbs[-1] if climbs else None)
+        self.deciding = None
+        for climb in self.climbs:
+            if not climb.aside:
+                self.deciding = climb
+                if not climb.broke:
+                    break
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,5 +141,6 @@ class Examination:
         found = {step.layer: step.facts for step in self.trunk.steps}
         speaker = self.deciding
         if speaker is not None and speaker.deciding is not None:
-            found.update((step.layer, step.facts) for step in speaker.deciding.steps)
+            for step in speaker.deciding.steps:
+                found[step.layer] = step.facts
         return found

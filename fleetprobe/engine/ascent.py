@@ -16,7 +16,7 @@ async def ascend(layers: Ladder, ground: Ground, climb: Climb, net: Net) -> None
     """Ask these rungs, bottom first, and write what they told into the climb."""
     for layer in layers:
         step = await _ask(layer, ground, net)
-        climb.steps.append(step)
+        climb.add(step)
         if step.broke and any(finding.breaks and finding.code not in layer.goes_on for finding in step.findings):
             break
     climb.attempts = ground.attempts

@@ -23,6 +23,9 @@ class Limit:
     at_once: int | None = None
     per_second: float | None = None
 
+    def __bool__(self) -> bool:
+        return self.at_once is not None or self.per_second is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
@@ -109,10 +112,6 @@ class _Lane:
     def idle(self) -> bool:
         return self.inside == 0 and not self.waiting
 
-    @property
-    def limited(self) -> bool:
-        return self.limit.at_once is not None or self.limit.per_second is not None
-
     async def enter(self, now: Callable[[], float]) -> None:
         at_once = self.limit.at_once
         if at_once is not None and self.inside >= at_once:
@@ -135,8 +134,6 @@ class _Lane:
 
     def leave(self) -> None:
         """Hand the place to the first who waits, or give it back."""
-        if not self.limited:
-            return
         while self.waiting:
             place = self.waiting.popleft()
             if not place.done():
@@ -182,13 +179,15 @@ class Gate:
     def admission(self, address: Address, *, on_link: bool = False) -> Admission:
         """The way in for one use of an address."""
         # From the narrowest to the widest, so that nobody holds a wide place while waiting for a narrow one.
-        lanes = [
-            _lane(self._hosts, address.text, self._manners.per_host),
-            _lane(self._prefixes, _prefix(address), self._manners.per_prefix),
-            self._everything,
-        ]
-        if on_link:
-            lanes.insert(2, self._on_link)
+        manners, lanes = self._manners, []
+        if manners.per_host:
+            lanes.append(_lane(self._hosts, address.text, manners.per_host))
+        if manners.per_prefix:
+            lanes.append(_lane(self._prefixes, _prefix(address), manners.per_prefix))
+        if manners.on_link and on_link:
+            lanes.append(self._on_link)
+        if manners.everything:
+            lanes.append(self._everything)
         return Admission(lanes)
 
 
@@ -204,8 +203,7 @@ class Admission:
         entered: list[_Lane] = []
         try:
             for lane in self._lanes:
-                if lane.limited:
-                    await lane.enter(now)
+                await lane.enter(now)
                 entered.append(lane)
         except asyncio.CancelledError:
             for lane in entered:

@@ -21,6 +21,9 @@ class Expectations:
     """Whether one working address is enough."""
 
 
+_NOTHING_EXPECTED = Expectations()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One thing to ask about. Host and connect_to are already canonical."""
@@ -36,7 +39,7 @@ class Target:
     host_header: str | None = None
     connect_to: str | None = None
     """Canonical address or name to dial instead of host."""
-    expect: Expectations = field(default_factory=Expectations)
+    expect: Expectations = _NOTHING_EXPECTED
     ca_file: str | None = None
     timeout_s: float | None = None
     """Connect budget of one address in seconds; None means the run's."""
@@ -68,10 +71,8 @@ class Target:
         object.__setattr__(self, "target_id", self._identify())
 
     def _identify(self) -> str:
-        identity = (
-            self.service, self.host, str(self.port), self.path, self.sni, self.host_header, self.connect_to,
-        )
-        text = "\x1f".join("" if part is None else part for part in identity)
+        told = f"{self.path or ''}\x1f{self.sni or ''}\x1f{self.host_header or ''}\x1f{self.connect_to or ''}"
+        text = f"{self.service}\x1f{self.host}\x1f{self.port}\x1f{told}"
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -42,7 +42,7 @@ def result_row(examined: Examination, run_id: str, vantage: str, seq: int) -> Ro
     for facts in examined.facts().values():
         if facts is not None:
             row.update(facts.columns())
-    _conclude(row, verdict, _values(target, row))
+    _conclude(row, verdict, target)
     _phases(row, examined)
     return row
 
@@ -86,13 +86,13 @@ def _identity(run_id: str, vantage: str, seq: int, target_id: str) -> Row:
     return row
 
 
-def _conclude(row: Row, verdict: Verdict, values: Mapping[str, str | int | None]) -> None:
+def _conclude(row: Row, verdict: Verdict, target: Target) -> None:
     finding = verdict.finding
     row["state"] = str(verdict.state)
     if finding is None or finding.code is None:
         row.update(summary=_plain(verdict), fix_commands=[], repro=[], not_this=[], could_also_be=[])
         return
-    code = CODES[finding.code]
+    code, values = CODES[finding.code], _values(target, row)
     row.update(
         layer=finding.layer,
         code=finding.code,
@@ -148,23 +148,26 @@ def _layers(examined: Examination) -> list[Row]:
     for entry in entries:
         by_layer.setdefault(entry["layer"], entry)
     for step in steps:
-        for finding in step.findings:
-            if finding.layer != step.layer and finding.breaks:
-                _blame(entries, by_layer, finding)
+        if step.broke:
+            for finding in step.findings:
+                if finding.layer != step.layer and finding.breaks:
+                    _blame(entries, by_layer, finding)
     missed = (name for name in examined.ladder if name not in by_layer)
-    return [*entries, *(_entry(name, Outcome.SKIPPED, None, None, None, {}) for name in missed)]
+    entries.extend(_entry(name, Outcome.SKIPPED, None, None, None, {}) for name in missed)
+    return entries
 
 
 def _step(step: Step, proven: Sequence[str], origin_s: float) -> Row:
-    own = [finding for finding in step.findings if finding.layer == step.layer]
-    outcome, code = step.outcome, None
-    for finding in own:
-        code = code or finding.code
-        if finding.tentative and step.layer not in proven:
-            outcome = Outcome.UNKNOWN
-    if not own:
+    outcome, code, spoke = step.outcome, None, False
+    for finding in step.findings:
+        if finding.layer == step.layer:
+            spoke = True
+            code = code or finding.code
+            if finding.tentative and step.layer not in proven:
+                outcome = Outcome.UNKNOWN
+    if not spoke:
         outcome = Outcome.UNKNOWN
-    facts = dict(step.facts.record()) if step.facts is not None else dict(step.findings[0].facts)
+    facts = step.facts.record() if step.facts is not None else step.findings[0].facts
     start = round((step.started_s - origin_s) * 1000.0, 3)
     return _entry(step.layer, outcome, code, start, round((step.ended_s - step.started_s) * 1000.0, 3), facts)
 
@@ -173,14 +176,19 @@ def _blame(entries: list[Row], by_layer: dict[str, Row], finding: Finding) -> No
     outcome = Outcome.FAIL if finding.state is State.FAIL else Outcome.UNKNOWN
     entry = by_layer.get(finding.layer)
     if entry is None:
-        entry = by_layer[finding.layer] = _entry(finding.layer, outcome, finding.code, None, None, dict(finding.facts))
+        entry = by_layer[finding.layer] = _entry(finding.layer, outcome, finding.code, None, None, finding.facts)
         entries.insert(0, entry)
     elif entry["code"] is None:
         entry.update(outcome=str(outcome), code=finding.code)
 
 
 def _entry(
-    layer: str, outcome: Outcome, code: str | None, start_ms: float | None, duration_ms: float | None, facts: Row
+    layer: str,
+    outcome: Outcome,
+    code: str | None,
+    start_ms: float | None,
+    duration_ms: float | None,
+    facts: Mapping[str, Any],
 ) -> Row:
     return {
         "layer": layer,

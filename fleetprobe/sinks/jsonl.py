@@ -9,6 +9,7 @@ import os
 import stat
 import threading
 import time
+from collections import deque
 from types import TracebackType
 
 _SYNC_EVERY_S = 1.0
@@ -37,8 +38,10 @@ class JsonlSink:
         """Open and lock `path`; `-` is standard output. Raises OutputExists, OutputLocked, OutputError."""
         self._fd, self._regular = _open(path, append)
         self._name = "standard output" if path == "-" else path
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
+        self._pending: deque[bytes] = deque()
+        # Each counter has one thread that changes it, so that a line is handed over without a lock.
+        self._queued_bytes = 0
+        self._written_bytes = 0
         self._lines = 0
         self._digest = hashlib.sha256()
         self._failure: OSError | None = None
@@ -66,16 +69,20 @@ class JsonlSink:
         """Whether the reader of our output is so slow that scanning should pause."""
         return self._pending_bytes > _PENDING_MOST_BYTES
 
+    @property
+    def _pending_bytes(self) -> int:
+        return self._queued_bytes - self._written_bytes
+
     def write(self, line: bytes) -> None:
         """Queue one whole line. Raises OutputError when an earlier one could not be written."""
         if self._failure is not None:
             raise OutputError(f"{self._name}: {_reason(self._failure)}") from self._failure
         self._lines += 1
-        with self._wake:
-            self._pending.append(line)
-            self._pending_bytes += len(line)
-            # Waking the writer for every line would make both threads fight for the interpreter.
-            if self._pending_bytes >= _BATCH_BYTES:
+        self._pending.append(line)
+        self._queued_bytes += len(line)
+        # Waking the writer for every line would make both threads fight for the interpreter.
+        if self._pending_bytes >= _BATCH_BYTES:
+            with self._wake:
                 self._wake.notify()
 
     def wait_for_room(self) -> None:
@@ -109,11 +116,11 @@ class JsonlSink:
             with self._wake:
                 if not self._closing:
                     self._wake.wait(_BATCH_EVERY_S)
-                batch, self._pending = self._pending, []
                 last = self._closing
+            batch = [self._pending.popleft() for _ in range(len(self._pending))]
+            data = b"".join(batch)
             try:
                 if batch:
-                    data = b"".join(batch)
                     _write_all(self._fd, data)
                     self._digest.update(data)
                 if self._regular and (last or time.monotonic() - synced >= _SYNC_EVERY_S):
@@ -121,12 +128,10 @@ class JsonlSink:
                     synced = time.monotonic()
             except OSError as failure:
                 self._failure = failure
-                self._pending_bytes = 0
                 return
-            with self._wake:
-                self._pending_bytes = sum(map(len, self._pending))
-                if last and not self._pending:
-                    return
+            self._written_bytes += len(data)
+            if last and not self._pending:
+                return
 
 
 def _write_all(fd: int, data: bytes) -> None:

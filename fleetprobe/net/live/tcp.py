@@ -249,10 +249,12 @@ class _Attempt:
             mask, self._at_s = await self.reactor.ready(sock.fileno(), WRITE, until_s)
             if not mask:
                 return None
-            self._number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            # Writable and nothing else is connected; only an error or a hang-up leaves a reason to read.
+            trouble = mask & (ERROR | HANGUP)
+            self._number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if trouble else 0
             if mask & ERROR:
                 self._icmp = errqueue.drain(sock, _local(sock)[0]) or self._icmp
-            if self._number == 0 and mask & (ERROR | HANGUP) and not _connected(sock):
+            if self._number == 0 and trouble and not _connected(sock):
                 # Hung up without a reason, or a soft error: the kernel took note and goes on trying.
                 self._number = errno.ECONNABORTED if mask & HANGUP else errno.EINPROGRESS
         if self._number == 0:
