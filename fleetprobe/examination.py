@@ -92,15 +92,23 @@ class AddressResult:
     queue_s: float = 0.0
     """Time spent waiting for admission."""
     deciding: Climb | None = field(init=False)
-    """The climb whose phases the record shows: the first that reached the top, else the last."""
+    """The climb whose phases the record shows: the first that reached the top, or met what the verdict says."""
 
     def __post_init__(self) -> None:
         self.deciding = None
         for climb in self.climbs:
-            if not climb.aside:
+            if climb.aside:
+                continue
+            if not climb.broke:
                 self.deciding = climb
-                if not climb.broke:
-                    break
+                break
+            if self.deciding is None or not self._carries(self.deciding):
+                self.deciding = climb
+
+    def _carries(self, climb: Climb) -> bool:
+        """Whether the climb met what the verdict says."""
+        code = self.verdict.code
+        return any(finding.code == code for step in climb.steps for finding in step.findings)
 
 
 @dataclass(slots=True, kw_only=True)

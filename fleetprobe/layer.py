@@ -42,6 +42,24 @@ class Ground:
     """Every socket opened for this climb."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Facts of the layers below, by layer name."""
+    tried: tuple[Attempt, ...] = ()
+    """Sockets that earlier climbs of this address opened."""
+
+    @property
+    def connect_s(self) -> float:
+        """The connect budget: the target's own, or the run's."""
+        return self.target.timeout_s or self.policy.connect_s
+
+    @property
+    def exchange_s(self) -> float:
+        """The budget of one exchange over the connection; a target with more time to connect has it here too."""
+        return max(self.policy.exchange_s, self.target.timeout_s or 0.0)
+
+    @property
+    def handshakes_left(self) -> int:
+        """How many more connections this address may be asked for."""
+        asked = sum(attempt.transport == "tcp" and attempt.purpose != "walk" for attempt in self.tried)
+        return max(0, self.policy.most_handshakes - asked)
 
     def until(self, budget_s: float, now: float) -> float:
         """The end of a step that may take `budget_s` from now, never past the target's deadline."""

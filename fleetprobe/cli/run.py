@@ -67,7 +67,11 @@ def options_of(
         families=families,
         resolvers=resolvers(probing.resolver or ()),
         ca_file=probing.ca_file,
-        policy=Policy(connect_s=probing.timeout, witnesses=probing.witnesses is Witnesses.AUTO),
+        policy=Policy(
+            connect_s=probing.timeout,
+            exchange_s=max(Policy().exchange_s, probing.timeout),
+            witnesses=probing.witnesses is Witnesses.AUTO,
+        ),
         run_deadline_s=probing.deadline,
         grace_s=probing.grace,
         vantage=probing.vantage or socket.gethostname(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from fleetprobe.examination import Climb, Step
@@ -11,11 +11,13 @@ from fleetprobe.layer import Ground, Ladder, Layer, found
 from fleetprobe.model.verdict import Finding
 from fleetprobe.net.interface import Net
 
+Ask = Callable[[Layer, Ground, Net], Awaitable[Step]]
 
-async def ascend(layers: Ladder, ground: Ground, climb: Climb, net: Net) -> None:
-    """Ask these rungs, bottom first, and write what they told into the climb."""
+
+async def ascend(layers: Ladder, ground: Ground, climb: Climb, net: Net, ask: Ask | None = None) -> None:
+    """Ask these rungs, bottom first, and write what they told into the climb. `ask` does it in its own way."""
     for layer in layers:
-        step = await _ask(layer, ground, net)
+        step = await (ask or ask_rung)(layer, ground, net)
         climb.add(step)
         if step.broke and any(finding.breaks and finding.code not in layer.goes_on for finding in step.findings):
             break
@@ -33,7 +35,8 @@ def end(ground: Ground, climb: Climb) -> None:
         ground.stream.release()
 
 
-async def _ask(layer: Layer, ground: Ground, net: Net) -> Step:
+async def ask_rung(layer: Layer, ground: Ground, net: Net) -> Step:
+    """Probe, then judge. A bug of ours is a finding like any other."""
     started = net.now()
     findings: Sequence[Finding]
     try:

@@ -10,10 +10,11 @@ import anyio
 
 from fleetprobe.decide import Ask, decide
 from fleetprobe.engine.ascent import ascend, end
+from fleetprobe.engine.beside import Beside
 from fleetprobe.engine.budget import Gate
 from fleetprobe.engine.ways import Ways
 from fleetprobe.examination import AddressResult, Climb
-from fleetprobe.layer import Ground, Layer, Witness, found
+from fleetprobe.layer import Ground, Ladder, Layer, Witness, found
 from fleetprobe.model.verdict import Finding, State, Verdict
 from fleetprobe.net.interface import Address, Net, Route
 
@@ -37,6 +38,7 @@ class Branch:
         self._admitted = _Mark()
         self._stands = _Mark()
         self._deadline = trunk.deadline
+        self._beside = Beside(lambda climb, until_s: self._climb_anew(climb, ways.limbs[True], until_s), net.now)
 
     async def run(self, elder: Sequence[Branch]) -> None:
         """Be admitted, climb, settle. `elder` are the earlier addresses of the same family."""
@@ -60,6 +62,8 @@ class Branch:
             await self._settle(whole)
         finally:
             self._stands.set(False)
+            await self._beside.give_up()
+            self._climbs += self._beside.given_up
             admission.leave()
 
     def result(self) -> AddressResult:
@@ -84,7 +88,8 @@ class Branch:
                         self._stands.set(not climb.broke)
                         return False
             if self._ways.upper and not climb.broke:
-                await ascend(self._ways.upper, ground, climb, self._net)
+                beside = self._beside.ask if self._trunk.policy.witnesses else None
+                await ascend(self._ways.upper, ground, climb, self._net, beside)
             self._stands.set(not climb.broke)
             return True
         finally:
@@ -108,17 +113,27 @@ class Branch:
         """Put the question. A witness without a probe of its own is the climb done again."""
         limbs = self._ways.limbs[whole]
         layer, witness = _declared(limbs, ask.witness)
-        climb, ground = self._new_climb(ask.witness), self._new_ground()
+        if witness.probe is not None and witness.judge is not None:
+            aside = (replace(layer, probe=witness.probe, judge=witness.judge),)
+            await self._climb_anew(self._new_climb(ask.witness, aside=True), aside, self._deadline)
+        elif (begun := await self._beside.take(self._climbs[0])) is not None:
+            self._climbs.append(begun)
+        elif self._new_ground().handshakes_left:
+            await self._climb_anew(self._new_climb(ask.witness), limbs, self._deadline)
+
+    async def _climb_anew(self, climb: Climb, limbs: Ladder, until_s: float) -> None:
+        """One more climb, or one more question, over a connection of its own."""
+        ground = self._new_ground()
+        ground.deadline = min(until_s, ground.deadline)
+        if climb.aside:
+            ground.facts.update(self._known())
         try:
-            if witness.probe is not None and witness.judge is not None:
-                climb.aside = True
-                ground.facts.update(self._known())
-                limbs = (replace(layer, probe=witness.probe, judge=witness.judge),)
             await ascend(limbs, ground, climb, self._net)
         finally:
             end(ground, climb)
-        if not climb.aside:
-            climb.attempts = [replace(attempt, purpose=ask.witness) for attempt in climb.attempts]
+            told = ground.attempts
+            climb.attempts = told if climb.aside else [replace(attempt, purpose=climb.purpose) for attempt in told]
+            climb.ended_s = self._net.now()
 
     def _known(self) -> dict[str, Any]:
         """What the last climb of each rung told, for a witness to build on."""
@@ -128,8 +143,8 @@ class Branch:
         own = [finding for climb in self._climbs for step in climb.steps for finding in step.findings]
         return [*self._below, *own]
 
-    def _new_climb(self, purpose: str) -> Climb:
-        climb = Climb(purpose=purpose, started_s=self._net.now())
+    def _new_climb(self, purpose: str, *, aside: bool = False) -> Climb:
+        climb = Climb(purpose=purpose, started_s=self._net.now(), aside=aside)
         self._climbs.append(climb)
         return climb
 
@@ -141,6 +156,7 @@ class Branch:
             deadline=self._deadline,
             addresses=trunk.addresses,
             address=self.address,
+            tried=tuple(attempt for climb in self._climbs for attempt in climb.attempts),
             facts=dict(trunk.facts),
         )
 

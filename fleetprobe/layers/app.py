@@ -83,7 +83,7 @@ class AppFacts:
 async def probe(ground: Ground, net: Net) -> AppFacts:
     """Listen until the greeting is whole, the deadline passes or 8 KiB came."""
     conversation = Conversation(ground, net)
-    until_s = ground.until(ground.policy.exchange_s, net.now())
+    until_s = ground.until(ground.exchange_s, net.now())
     banner, enough = b"", False
     while not enough:
         data = await conversation.hear(min(_READ_BYTES, BANNER_BYTES - len(banner)), until_s)

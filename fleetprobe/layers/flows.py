@@ -15,7 +15,7 @@ from fleetprobe.net.interface import Dial, Event, Net
 
 @dataclass(frozen=True, slots=True)
 class FlowFacts:
-    """The same two source ports again, three times: the one that was silent and the one that was answered.
+    """The same two source ports again, twice: the one that was silent and the one that was answered.
 
     | field | type | meaning |
     |---|---|---|
@@ -44,17 +44,20 @@ class FlowFacts:
         return {}
 
 
-_ROUNDS = 3
+_ROUNDS = 2
+"""With the climb itself the difference is then seen three times; more would cost more than a target may."""
 _ROUND_S = 1.2
 """Long enough for one retransmit, so that one lost SYN is not taken for a dead path."""
 
 
 async def probe(ground: Ground, net: Net) -> FlowFacts:
-    """Try both ports again, as long as the difference holds. Asks nothing when one attempt was all."""
+    """Try both ports again, as long as the difference holds. Asks nothing when one attempt was all, or enough."""
     assert ground.address is not None
     dial: Dial = ground.facts["tcp"].dial
     twin = dial.twin
     if twin is None or dial.local_port is None or twin.local_port is None:
+        return FlowFacts(None, None, ())
+    if ground.handshakes_left < 2 * _ROUNDS:
         return FlowFacts(None, None, ())
     if dial.started_s < twin.started_s:
         # The first attempt came through after all: its twin was only cut short.

@@ -111,10 +111,9 @@ class TcpFacts:
 async def probe(ground: Ground, net: Net) -> TcpFacts:
     """Dial the address of this climb and leave the open stream on the ground."""
     assert ground.address is not None
-    connect_s = ground.target.timeout_s or ground.policy.connect_s
     policy, port = ground.policy, ground.target.port
-    again_s = policy.again_s if policy.witnesses else None
-    until_s = ground.until(connect_s, net.now())
+    again_s = policy.again_s if policy.witnesses and ground.handshakes_left > 1 else None
+    until_s = ground.until(ground.connect_s, net.now())
     dial, ground.stream = await net.dial(ground.address, port, until_s, again_s=again_s)
     ground.attempts.append(attempt_of(dial, "climb"))
     if dial.twin is not None:

@@ -35,8 +35,12 @@ class Policy:
     """A silent connect gets a twin from a fresh source port after so long: just after the first retransmit."""
     survey_s: float = 0.65
     """Budget of the questions that tell what a silence means."""
-    exchange_s: float = 5.0
-    """Budget of one handshake, one banner or one response head."""
+    exchange_s: float = 3.5
+    """Budget of one handshake, one banner or one response head; of a silence, that is, not of an answer."""
+    beside_s: float = 2.0
+    """A rung that hangs for so long gets a second climb beside it: from here on even an answer would be slow."""
+    most_handshakes: int = 8
+    """Connections that one address may be asked for, all in all."""
     dns_s: float = 4.0
     """Budget of one name, all nameservers together."""
     deadline_s: float | None = None

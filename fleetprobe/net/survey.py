@@ -52,10 +52,14 @@ class Survey:
     """How full our own connection table is, 0 to 1; None where there is none to see."""
 
     @property
+    def own_walk(self) -> Walk | None:
+        """The path, where it was walked to this very address and not to a neighbour of it."""
+        return self.walk if self.walked == self.address.text else None
+
+    @property
     def dials(self) -> tuple[Dial, ...]:
         """Every TCP socket opened for it."""
-        own_walk = self.walk is not None and self.walked == self.address.text
-        return (*self.knocks, *self.fresh, *(self.walk.dials if self.walk is not None and own_walk else ()))
+        return (*self.knocks, *self.fresh, *(self.own_walk.dials if self.own_walk else ()))
 
     @property
     def kept_back(self) -> bool:
@@ -65,6 +69,5 @@ class Survey:
     @property
     def pokes(self) -> tuple[Poke, ...]:
         """Every UDP question asked for it."""
-        own_walk = self.walk is not None and self.walked == self.address.text
-        asked = (self.poke, self.gateway_poke, *(self.walk.udp if self.walk is not None and own_walk else ()))
+        asked = (self.poke, self.gateway_poke, *(self.own_walk.udp if self.own_walk else ()))
         return tuple(poke for poke in asked if poke is not None)

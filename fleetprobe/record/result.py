@@ -122,8 +122,7 @@ def _phases(row: Row, examined: Examination) -> None:
         deciding = speaker.deciding
         shown += deciding.steps if deciding else []
         queue = speaker.queue_s * 1000.0
-        others = [climb for climb in speaker.climbs if climb is not deciding]
-        witness = sum(climb.ended_s - climb.started_s for climb in others) * 1000.0
+        witness = _beyond(deciding, speaker.climbs) * 1000.0 if len(speaker.climbs) > 1 else 0.0
     spent: dict[str, float] = {}
     for step in shown:
         if step.duration is not None:
@@ -137,6 +136,15 @@ def _phases(row: Row, examined: Examination) -> None:
         witness_ms=round(witness, 3),
         unattributed_ms=round(max(duration - known, 0.0), 3),
     )
+
+
+def _beyond(deciding: Climb | None, climbs: Sequence[Climb]) -> float:
+    """Seconds spent on other climbs and witnesses; what ran side by side counts once, and not beside the climb."""
+    total, reached = 0.0, float("-inf")
+    for climb in sorted(climbs, key=lambda one: one.started_s):
+        total += max(0.0, climb.ended_s - max(climb.started_s, reached))
+        reached = max(reached, climb.ended_s)
+    return total - (deciding.ended_s - deciding.started_s if deciding else 0.0)
 
 
 def _layers(examined: Examination) -> list[Row]:

@@ -85,7 +85,7 @@ def test_each_failed_greeting_has_its_code_and_phase(script: list[Step], code: s
 
 def test_silence_is_told_with_its_figures_and_brackets() -> None:
     (finding,) = said(Mute())
-    assert finding.summary == "[2001:db8::9]:22 stayed silent for 5.0 s after the connection"
+    assert finding.summary == "[2001:db8::9]:22 stayed silent for 3.5 s after the connection"
     assert finding.could_also_be == CODES["app.no_banner"].could_also_be
 
 

@@ -81,7 +81,7 @@ def test_silence_ends_with_the_budget_and_is_told_with_its_figures() -> None:
     facts, net = exchange(REQUEST, Mute())
     assert net.now() == pytest.approx(1000.001 + POLICY.exchange_s)
     (finding,) = judge(facts, POLICY)
-    assert finding.summary == "203.0.113.9:80 stayed silent for 5.0 s after our request"
+    assert finding.summary == "203.0.113.9:80 stayed silent for 3.5 s after our request"
     assert finding.could_also_be == CODES["http.timeout"].could_also_be
 
 
@@ -175,12 +175,12 @@ def test_a_large_body_that_still_flows_at_the_deadline_is_not_stalled() -> None:
 
 
 def test_head_and_body_have_a_budget_each() -> None:
-    late = Say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 4000), Say(b"hello", 4000)
+    late = Say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 3000), Say(b"hello", 3000)
     assert codes(judge(exchange(REQUEST, *late)[0], POLICY)) == [None, "http.slow"]
 
 
 def test_a_body_is_stalled_however_slow_its_head_was() -> None:
-    head = [Say(b"HTTP/1.1 200 OK\r\n", 2000), Say(b"Content-Length: 9\r\n", 2000), Say(b"\r\nx", 900)]
+    head = [Say(b"HTTP/1.1 200 OK\r\n", 1500), Say(b"Content-Length: 9\r\n", 1500), Say(b"\r\nx", 400)]
     net = FakeNet().host(HOST.text, 80, REQUEST, *head, Mute())
     _, stream = drive(net.dial(HOST, 80, net.now() + 1))
     ground = Ground(target=PLAIN, policy=POLICY, deadline=net.now() + 6.5, address=HOST, stream=stream)

@@ -25,11 +25,11 @@ _KEPT_FIELDS = (b"server", b"location", b"content-type", b"content-encoding")
 
 
 async def probe(ground: Ground, net: Net) -> HttpFacts:
-    """Send one GET and read the answer: head and body have `policy.exchange_s` each."""
+    """Send one GET and read the answer: head and body have `ground.exchange_s` each."""
     reader = ResponseReader()
     request = _request(ground.target)
     conversation = Conversation(ground, net)
-    budget_s = ground.policy.exchange_s
+    budget_s = ground.exchange_s
     until_s = ground.until(budget_s, net.now())
     await conversation.say(reader.ask(request), until_s)
     sent = conversation.event is Event.DONE

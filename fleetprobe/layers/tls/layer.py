@@ -30,7 +30,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         alpn=("http/1.1",) if target.service == "https" else (),
         ca_file=target.ca_file,
     )
-    until_s = ground.until(ground.policy.exchange_s, net.now())
+    until_s = ground.until(ground.exchange_s, net.now())
     handshake, stream = await net.handshake(ground.stream, hello, until_s)
     last_word = None
     if stream is not None:
