@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetprobe.layer import Ground, found, passed
+from fleetprobe.layers import icmp
+from fleetprobe.layers.lent import lent
 from fleetprobe.layers.sockets import OWN_ERRNO, attempt_of, attempt_of_poke, own_errno, where
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
-from fleetprobe.net.interface import Dial, Event, Net, Route
+from fleetprobe.net.interface import Dial, Event, Icmp, Net, Route
 from fleetprobe.net.survey import Survey
-from fleetprobe.net.witness import NeighbourState, Poked, Reached, host_answer
+from fleetprobe.net.witness import NeighbourState, Poked, Reached, host_answer, unreachable_word
 
 _EXPLAINS = frozenset({"tcp.timeout"})
 _SILENCES = 2
@@ -41,6 +43,8 @@ class SilenceFacts:
     | gateway_state | text | what the kernel knows of it |
     | gateway_alive | bool | whether it answered anything, or anything behind it did in this run |
     | conntrack_share | number | how full our own connection table is |
+    | icmp_nearby | list | what routers said in this run of addresses of the same /24 or /48 |
+    | answered_nearby | list | ports at which addresses of it have answered |
     """
 
     survey: Survey
@@ -91,6 +95,10 @@ class SilenceFacts:
             "gateway_state": str(survey.neighbour.state) if survey.neighbour and self.route.gateway else None,
             "gateway_alive": self.gateway_alive if self.route.gateway else None,
             "conntrack_share": survey.conntrack_share,
+            "icmp_nearby": [
+                f"{_icmp_word(word.icmp)} about {where(word.addresses[-1], word.port)}" for word in survey.nearby.words
+            ] or None,
+            "answered_nearby": list(survey.nearby.ports) or None,
         }
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -110,10 +118,11 @@ async def probe(ground: Ground, net: Net) -> SilenceFacts:
 
 
 def judge(facts: SilenceFacts, policy: Policy) -> Sequence[Finding]:
-    """The port itself first, then any sign of life, then ourselves, then the next hop, then the path."""
+    """The port itself first, then any sign of life, then ourselves, the next hop, the path, and the neighbours."""
     return (
-        _port_answers(facts) or _unasked(facts) or _new_flows(facts) or _alive(facts) or _ours(facts)
-        or _next_hop(facts) or _kept_back(facts) or _loop(facts) or _pinged(facts) or _nothing(facts)
+        _port_answers(facts) or _told_late(facts) or _unasked(facts) or _new_flows(facts) or _alive(facts)
+        or _ours(facts) or _next_hop(facts) or _kept_back(facts) or _loop(facts) or _pinged(facts)
+        or _lent(facts) or _nothing(facts)
     )
 
 
@@ -131,6 +140,15 @@ def _port_answers(facts: SilenceFacts) -> Sequence[Finding]:
             confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
         ),
     )
+
+
+def _told_late(facts: SilenceFacts) -> Sequence[Finding]:
+    """Two attempts were silent, and of one more somebody says why not: routers limit how often they do."""
+    survey = facts.survey
+    told = [said for dial in survey.dials if dial.port == survey.port and (said := unreachable_word(dial)) is not None]
+    if not told:
+        return ()
+    return (icmp.answered(told[-1], survey.address.text, survey.port, facts.record(), _EXPLAINS),)
 
 
 def _unasked(facts: SilenceFacts) -> Sequence[Finding]:
@@ -244,6 +262,21 @@ def _loop(facts: SilenceFacts) -> Sequence[Finding]:
     )
 
 
+def _lent(facts: SilenceFacts) -> Sequence[Finding]:
+    """What a router said of the neighbours explains the silence; what it would be without stays possible."""
+    survey, word = facts.survey, lent(facts.survey)
+    if word is None:
+        return ()
+    *proven, without = _nothing(facts)
+    assert without.code is not None
+    finding = found(
+        word.code, word.summary(survey.address.text, survey.port), {**facts.record(), **word.record()},
+        confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS, factor=word.factor,
+        could_also_be=(without.code, "tcp.timeout"),
+    )
+    return (*proven, finding)
+
+
 def _nothing(facts: SilenceFacts) -> Sequence[Finding]:
     """No sign of life at all: where does silence begin?"""
     last, gateway = facts.last_hop, facts.route.gateway
@@ -292,10 +325,13 @@ def _place(facts: SilenceFacts) -> str:
 def _word(dial: Dial) -> str:
     if dial.fault is None:
         return "connected"
-    icmp = dial.fault.icmp
-    if icmp is not None:
-        return f"ICMP {icmp.type}/{icmp.code} from {icmp.sender}"
+    if dial.fault.icmp is not None:
+        return _icmp_word(dial.fault.icmp)
     return dial.fault.errno_name or str(dial.fault.event)
+
+
+def _icmp_word(told: Icmp) -> str:
+    return f"ICMP {told.type}/{told.code} from {told.sender}"
 
 
 def _ping_word(survey: Survey) -> str:
@@ -307,5 +343,6 @@ def _ping_word(survey: Survey) -> str:
 EMITS = frozenset({
     "local.send_denied", "local.conntrack_full", "local.fd_limit", "local.ports_exhausted", "local.overload",
     "link.neighbour_unresolved", "vantage.gateway_unreachable", "ip.routing_loop", "ip.path_dies", "ip.host_silent",
+    "ip.net_unreachable", "ip.host_unreachable", "ip.admin_prohibited", "tcp.rejected",
     "tcp.filtered", "tcp.new_flows_dropped", "tcp.flow_dependent", "tcp.timeout",
 })
