@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
 from typing import TypeVar
 
 from fleetprobe.net.interface import Address, Dial, Icmp
@@ -54,7 +53,16 @@ Key = tuple[str, str]
 def prefix_key(address: Address, gateway: str) -> Key:
     """One for all addresses of a /24 or /48 behind a next hop. Plain text, as every dial asks for it."""
     text = address.text.partition("%")[0]
-    return gateway, text.rpartition(".")[0] if address.family == 4 else IPv6Address(text).exploded[:14]
+    return gateway, text.rpartition(".")[0] if address.family == 4 else _first_48_bits(text)
+
+
+def _first_48_bits(text: str) -> str:
+    """Three groups of a canonical IPv6 address; `ipaddress` would take ten times as long."""
+    left, gap, right = text.partition("::")
+    groups, tail = left.split(":") if left else [], right.split(":") if right else []
+    if gap:
+        groups += ["0"] * (8 - len(groups) - len(tail)) + tail
+    return ":".join(groups[:3])
 
 
 @dataclass(slots=True)
