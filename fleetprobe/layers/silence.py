@@ -8,7 +8,7 @@ from typing import Any
 
 from fleetprobe.layer import Ground, found, passed
 from fleetprobe.layers import icmp
-from fleetprobe.layers.lent import lent
+from fleetprobe.layers.lent import Lent, lent
 from fleetprobe.layers.sockets import OWN_ERRNO, attempt_of, attempt_of_poke, own_errno, where
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
@@ -45,6 +45,7 @@ class SilenceFacts:
     | conntrack_share | number | how full our own connection table is |
     | icmp_nearby | list | what routers said in this run of addresses of the same /24 or /48 |
     | answered_nearby | list | ports at which addresses of it have answered |
+    | icmp_lent_* | | the one of these words that explains this silence; see `layers.lent.Lent` |
     """
 
     survey: Survey
@@ -77,6 +78,20 @@ class SilenceFacts:
             return "it answers UDP with port unreachable"
         return None
 
+    @property
+    def told_late(self) -> Icmp | None:
+        """What somebody said of the very port to a further attempt of this survey."""
+        said = [unreachable_word(dial) for dial in self.survey.dials if dial.port == self.survey.port]
+        return next((word for word in reversed(said) if word is not None), None)
+
+    @property
+    def borrowed(self) -> Lent | None:
+        """What was said of the neighbours, where neither the host nor anybody about it has spoken."""
+        survey = self.survey
+        answered = any(host_answer(dial) for dial in survey.fresh) or survey.ping.replied
+        spoke = answered or self.alive_by is not None or self.told_late is not None
+        return None if spoke else lent(survey)
+
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
         survey = self.survey
@@ -99,6 +114,7 @@ class SilenceFacts:
                 f"{_icmp_word(word.icmp)} about {where(word.addresses[-1], word.port)}" for word in survey.nearby.words
             ] or None,
             "answered_nearby": list(survey.nearby.ports) or None,
+            **(self.borrowed.record() if self.borrowed else {}),
         }
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -145,10 +161,9 @@ def _port_answers(facts: SilenceFacts) -> Sequence[Finding]:
 def _told_late(facts: SilenceFacts) -> Sequence[Finding]:
     """Two attempts were silent, and of one more somebody says why not: routers limit how often they do."""
     survey = facts.survey
-    told = [said for dial in survey.dials if dial.port == survey.port and (said := unreachable_word(dial)) is not None]
-    if not told:
+    if facts.told_late is None:
         return ()
-    return (icmp.answered(told[-1], survey.address.text, survey.port, facts.record(), _EXPLAINS),)
+    return (icmp.answered(facts.told_late, survey.address.text, survey.port, facts.record(), _EXPLAINS),)
 
 
 def _unasked(facts: SilenceFacts) -> Sequence[Finding]:
@@ -264,13 +279,13 @@ def _loop(facts: SilenceFacts) -> Sequence[Finding]:
 
 def _lent(facts: SilenceFacts) -> Sequence[Finding]:
     """What a router said of the neighbours explains the silence; what it would be without stays possible."""
-    survey, word = facts.survey, lent(facts.survey)
+    survey, word = facts.survey, facts.borrowed
     if word is None:
         return ()
     *proven, without = _nothing(facts)
     assert without.code is not None
     finding = found(
-        word.code, word.summary(survey.address.text, survey.port), {**facts.record(), **word.record()},
+        word.code, word.summary(survey.address.text, survey.port), facts.record(),
         confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS, factor=word.factor,
         could_also_be=(without.code, "tcp.timeout"),
     )

@@ -61,6 +61,17 @@ def test_words_of_two_routers_for_two_ports_and_with_two_meanings_stay_apart() -
     ]
 
 
+def test_the_address_of_whom_it_was_said_last_is_the_last() -> None:
+    known = noted(*(dial(v4(last), rejected()) for last in (1, 2, 1)))
+    assert known.around(v4(9), GATEWAY, 5.0).words[0].addresses == (v4(2).text, v4(1).text)
+
+
+def test_what_is_heard_again_is_not_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearby, "_MOST_WORDS", 2)
+    known = noted(*(dial(v4(1), rejected(), port=port) for port in (1, 2, 1, 3)))
+    assert {word.port for word in known.around(v4(9), GATEWAY, 5.0).words} == {1, 3}
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -151,6 +162,8 @@ def test_a_gateway_through_which_a_router_speaks_is_alive_though_no_host_answere
     heard = Heard()
     heard.note(dial(v4(1), rejected()), Route(address=v4(1).text, gateway=GATEWAY))
     assert heard.beyond(GATEWAY)
+    heard.note(dial(v4(1), SILENT), Route(address=v4(1).text, gateway="198.18.1.254"))
+    assert not heard.beyond("198.18.1.254")
     assert not heard.family(4)
     assert heard.port(v4(1), 80) is None
 
