@@ -26,12 +26,11 @@ def grade_view(
         right = row.grade is Grade.RIGHT
         if right and wrong_only:
             continue
-        expected = " ".join(filter(None, [row.expected.state, row.expected.code, row.expected.confidence]))
         case = said(row.case, "bold")
         if case.cell_len > room:
             case.truncate(room - 1)
             case.append(marks.ellipsis)
-        grid.add_row(mark_of("pass" if right else "fail", marks), case, said(expected))
+        grid.add_row(mark_of("pass" if right else "fail", marks), case, said(str(row.expected)))
         if not right:
             grid.add_row(
                 "",

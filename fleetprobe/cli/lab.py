@@ -101,7 +101,7 @@ def shell(
     name: NameFlag = "default",
     place: Annotated[
         str,
-        typer.Option("--place", help="Where: cl the client, cl4 without IPv6, r1 r2 routers, sv servers."),
+        typer.Option("--place", help="Where: cl the client, cl4 without IPv6, r1 r2 r3 routers, sv servers."),
     ] = "cl",
     scenarios: ScenariosFlag = None,
 ) -> None:
@@ -196,8 +196,7 @@ def _draw(records: list[dict[str, Any]], targets: Sequence[LabTarget], color: Co
         if record["kind"] != "result" or case not in rows:
             continue
         row = rows[case]
-        words = " ".join(filter(None, [row.expected.state, row.expected.code, row.expected.confidence]))
-        told = Text(f"  expected here  {words}{'' if row.grade is Grade.RIGHT else f': {row.why}'}\n")
+        told = Text(f"  expected here  {row.expected}{'' if row.grade is Grade.RIGHT else f': {row.why}'}\n")
         told.stylize("green" if row.grade is Grade.RIGHT else "bold red")
         show(on, ladder_view(record, marks, on.width))
         show(on, told)

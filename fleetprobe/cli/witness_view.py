@@ -43,6 +43,7 @@ def witness_facts(facts: object, marks: Marks) -> list[tuple[str, str]]:
                 ("udp", _word(facts.get("udp"))),
                 ("ping", _word(facts.get("ping"))),
                 ("next hop", _next_hop(facts)),
+                ("neighbours", _lent(facts)),
                 ("our table", _share(facts.get("conntrack_share"))),
             ]
         case "origin":
@@ -95,6 +96,15 @@ def _ports(facts: Row) -> str:
     if facts.get("heard_port") is not None:
         told.append(f"{_word(facts['heard_port'])} answered earlier in this run")
     return ", ".join(told)
+
+
+def _lent(facts: Row) -> str:
+    """What a router said of a neighbour, where that explains the silence."""
+    names = ("icmp_lent_by", "icmp_lent_type", "icmp_lent_code", "icmp_lent_for")
+    if any(facts.get(name) is None for name in names):
+        return ""
+    by, kind, code, whom = (_word(facts[name]) for name in names)
+    return f"{whom} got ICMP {kind}/{code} from {by}"
 
 
 def _next_hop(facts: Row) -> str:

@@ -46,11 +46,12 @@ IP_CODES: Final = (
         name="ip.net_unreachable", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=True,
         meaning="A router on the path said that it has no route to the target's network.",
         boxes=(Box.ROUTER, Box.GATEWAY, Box.FIREWALL),
-        evidence="ICMP net unreachable (3/0, v6 1/0) from an address that is not ours, quoting our packet.",
+        evidence="ICMP net unreachable (3/0, v6 1/0) from an address that is not ours, quoting our packet; "
+        "inferred for a silent address when it quoted those to two neighbours.",
         not_this=(
             "a route missing on this machine (ip.no_route): the message came from the router in the facts",
             "a closed port (tcp.refused): the packet never reached the host",
-            "a firewall that drops packets (tcp.filtered): that is silent, this was answered",
+            "a firewall that drops packets (tcp.filtered): that says nothing, here a router named what it lacks",
         ),
         could_also_be=(),
         fix="Restore the route to the target's network on the router that the facts name.",
@@ -78,7 +79,8 @@ IP_CODES: Final = (
         name="ip.admin_prohibited", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=True,
         meaning="A firewall or router said that policy forbids this traffic. The facts name who said it.",
         boxes=(Box.FIREWALL, Box.ROUTER, Box.HOST),
-        evidence="ICMP prohibited (3/9, 3/10, 3/13; v6 1/1, 1/5, 1/6) from an address that is not ours.",
+        evidence="ICMP prohibited (3/9, 3/10, 3/13; v6 1/1, 1/5, 1/6) from an address that is not ours; "
+        "inferred for a silent address when it came for the same port of two neighbours.",
         not_this=(
             "a closed port (tcp.refused): a rule answered, whatever listens behind it",
             "proof that the host is down: the message says forbidden, and nothing about the host",

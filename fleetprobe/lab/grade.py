@@ -96,8 +96,8 @@ def _answer(record: Mapping[str, Any]) -> Answer:
 
 def _differences(expect: Expectation, answer: Answer) -> list[str]:
     pairs = [("state", expect.state, answer.state), ("code", expect.code, answer.code)]
-    if expect.confidence is not None:
-        pairs.append(("confidence", expect.confidence, answer.confidence))
+    if expect.confidence and answer.confidence not in expect.confidence:
+        pairs.append(("confidence", " or ".join(expect.confidence), answer.confidence))
     wrong = [f"{what} {got or 'none'}, not {want or 'none'}" for what, want, got in pairs if want != got]
     wrong += [f"finding {code} is missing" for code in expect.findings if code not in answer.findings]
     wrong += [f"the summary does not name {name}" for name in expect.says if name not in answer.summary]

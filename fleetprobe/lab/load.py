@@ -107,6 +107,9 @@ class _Table:
             raise self.error(f"`{key}` must hold strings only")
         return tuple(value)
 
+    def text_or_texts(self, key: str) -> tuple[str, ...]:
+        return (self.text(key),) if isinstance(self.raw.get(key), str) else self.texts(key)
+
     def one_of(self, key: str, kind: type[E], default: Any = ...) -> E:
         return self.member(kind, key, self.text(key, default))
 
@@ -317,15 +320,16 @@ def _expectation(table: _Table) -> Expectation:
     expect = Expectation(
         state=table.text("state"),
         code=table.optional_text("code"),
-        confidence=table.optional_text("confidence"),
+        confidence=table.text_or_texts("confidence"),
         findings=table.texts("findings"),
         says=table.texts("says"),
     )
     table.done()
     if expect.state not in _STATES:
         raise table.error(f"`state` is {expect.state!r}; it can be {', '.join(_STATES)}")
-    if expect.confidence is not None and expect.confidence not in _CONFIDENCES:
-        raise table.error(f"`confidence` is {expect.confidence!r}; it can be {', '.join(_CONFIDENCES)}")
+    for word in expect.confidence:
+        if word not in _CONFIDENCES:
+            raise table.error(f"`confidence` is {word!r}; it can be {', '.join(_CONFIDENCES)}")
     if (expect.state == "ok") is (expect.code is not None):
         raise table.error("a target has a `code` exactly when its state is not ok")
     for code in (*expect.findings, *((expect.code,) if expect.code else ())):

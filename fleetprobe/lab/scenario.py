@@ -17,6 +17,8 @@ class Place(StrEnum):
     """A second vantage on the same link that has no IPv6 address and no IPv6 route."""
     ROUTER_NEAR = "r1"
     ROUTER_FAR = "r2"
+    ROUTER_ASIDE = "r3"
+    """Beside the way to the servers, where scenarios may set what would disturb the others."""
     SERVER = "sv"
 
 
@@ -173,12 +175,15 @@ class Expectation:
 
     state: str
     code: str | None = None
-    confidence: str | None = None
-    """None means that the confidence is not looked at."""
+    confidence: tuple[str, ...] = ()
+    """Any of these is right: which one can be chance. Empty means that the confidence is not looked at."""
     findings: tuple[str, ...] = ()
     """Codes that must be among the findings, whatever the verdict is."""
     says: tuple[str, ...] = ()
     """What the summary must name, e.g. the address of the box that is to blame."""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [self.state, self.code, " or ".join(self.confidence)]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The lab's network as text: one shell script that builds namespaces, links, addresses, routes and firewalls.
 
     cl  --(eth0/c0)-- r1 --(m0/m0)-- r2 --(s0/eth0)-- sv
-    cl4 --(eth0/c1)-/
+    cl4 --(eth0/c1)-/ r1 --(m1/m0)-- r3
     the vantages that scenarios have to themselves --(eth0/oN)-/
 
 The script runs with all capabilities of a fresh user namespace and needs no other right. All of it is pure:
@@ -40,6 +40,8 @@ _LINKS: tuple[_Link, ...] = (
      _End(Place.ROUTER_NEAR, "c1", ("198.18.4.1/24",))),
     (_End(Place.ROUTER_NEAR, "m0", ("198.18.12.1/24", "2001:db8:12::1/64")),
      _End(Place.ROUTER_FAR, "m0", ("198.18.12.2/24", "2001:db8:12::2/64"))),
+    (_End(Place.ROUTER_NEAR, "m1", ("198.18.13.1/24", "2001:db8:13::1/64")),
+     _End(Place.ROUTER_ASIDE, "m0", ("198.18.13.2/24", "2001:db8:13::2/64"))),
     (_End(Place.ROUTER_FAR, "s0", ("203.0.113.1/24", "2001:db8:3::1/64")),
      _End(Place.SERVER, "eth0", ("203.0.113.10/24", "2001:db8:3::10/64"))),
 )
@@ -49,6 +51,7 @@ _ROUTES: dict[Place, tuple[str, ...]] = {
     Place.CLIENT_V4: ("0.0.0.0/0 via 198.18.4.1",),
     Place.ROUTER_NEAR: ("203.0.113.0/24 via 198.18.12.2", "2001:db8:3::/64 via 2001:db8:12::2"),
     Place.ROUTER_FAR: ("198.18.0.0/16 via 198.18.12.1", "2001:db8:1::/48 via 2001:db8:12::1"),
+    Place.ROUTER_ASIDE: ("198.18.0.0/16 via 198.18.13.1", "2001:db8:1::/48 via 2001:db8:13::1"),
     Place.SERVER: ("0.0.0.0/0 via 203.0.113.1", "::/0 via 2001:db8:3::1"),
 }
 
@@ -76,6 +79,7 @@ _SYSCTL_CLIENT = (("ipv4/ping_group_range", "0 0"),)
 _SYSCTL: dict[str, tuple[tuple[str, str], ...]] = {
     Place.CLIENT: _SYSCTL_CLIENT, Place.CLIENT_V4: _SYSCTL_CLIENT, Place.SERVER: (),
     Place.ROUTER_NEAR: _SYSCTL_ROUTER, Place.ROUTER_FAR: _SYSCTL_ROUTER,
+    Place.ROUTER_ASIDE: _SYSCTL_ROUTER,
 }
 
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetprobe.layer import Ground, found, passed
+from fleetprobe.layers import icmp
+from fleetprobe.layers.lent import Lent, lent
 from fleetprobe.layers.sockets import OWN_ERRNO, attempt_of, attempt_of_poke, own_errno, where
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
-from fleetprobe.net.interface import Dial, Event, Net, Route
+from fleetprobe.net.interface import Dial, Event, Icmp, Net, Route
 from fleetprobe.net.survey import Survey
-from fleetprobe.net.witness import NeighbourState, Poked, Reached, host_answer
+from fleetprobe.net.witness import NeighbourState, Poked, Reached, host_answer, unreachable_word
 
 _EXPLAINS = frozenset({"tcp.timeout"})
 _SILENCES = 2
@@ -41,6 +43,9 @@ class SilenceFacts:
     | gateway_state | text | what the kernel knows of it |
     | gateway_alive | bool | whether it answered anything, or anything behind it did in this run |
     | conntrack_share | number | how full our own connection table is |
+    | icmp_nearby | list | what routers said in this run of addresses of the same /24 or /48 |
+    | answered_nearby | list | ports at which addresses of it have answered |
+    | icmp_lent_* | | the one of these words that explains this silence; see `layers.lent.Lent` |
     """
 
     survey: Survey
@@ -73,6 +78,20 @@ class SilenceFacts:
             return "it answers UDP with port unreachable"
         return None
 
+    @property
+    def told_late(self) -> Icmp | None:
+        """What somebody said of the very port to a further attempt of this survey."""
+        said = [unreachable_word(dial) for dial in self.survey.dials if dial.port == self.survey.port]
+        return next((word for word in reversed(said) if word is not None), None)
+
+    @property
+    def borrowed(self) -> Lent | None:
+        """What was said of the neighbours, where neither the host nor anybody about it has spoken."""
+        survey = self.survey
+        answered = any(host_answer(dial) for dial in survey.fresh) or survey.ping.replied
+        spoke = answered or self.alive_by is not None or self.told_late is not None
+        return None if spoke else lent(survey)
+
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
         survey = self.survey
@@ -91,6 +110,11 @@ class SilenceFacts:
             "gateway_state": str(survey.neighbour.state) if survey.neighbour and self.route.gateway else None,
             "gateway_alive": self.gateway_alive if self.route.gateway else None,
             "conntrack_share": survey.conntrack_share,
+            "icmp_nearby": [
+                f"{_icmp_word(word.icmp)} about {where(word.addresses[-1], word.port)}" for word in survey.nearby.words
+            ] or None,
+            "answered_nearby": list(survey.nearby.ports) or None,
+            **(self.borrowed.record() if self.borrowed else {}),
         }
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -115,10 +139,11 @@ async def probe(ground: Ground, net: Net) -> SilenceFacts:
 
 
 def judge(facts: SilenceFacts, policy: Policy) -> Sequence[Finding]:
-    """The port itself first, then any sign of life, then ourselves, then the next hop, then the path."""
+    """The port itself first, then any sign of life, then ourselves, the next hop, the path, and the neighbours."""
     return (
-        _port_answers(facts) or _unasked(facts) or _new_flows(facts) or _alive(facts) or _ours(facts)
-        or _next_hop(facts) or _kept_back(facts) or _loop(facts) or _pinged(facts) or _nothing(facts)
+        _port_answers(facts) or _told_late(facts) or _unasked(facts) or _new_flows(facts) or _alive(facts)
+        or _ours(facts) or _next_hop(facts) or _kept_back(facts) or _loop(facts) or _pinged(facts)
+        or _lent(facts) or _nothing(facts)
     )
 
 
@@ -136,6 +161,14 @@ def _port_answers(facts: SilenceFacts) -> Sequence[Finding]:
             confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
         ),
     )
+
+
+def _told_late(facts: SilenceFacts) -> Sequence[Finding]:
+    """Two attempts were silent, and of one more somebody says why not: routers limit how often they do."""
+    survey = facts.survey
+    if facts.told_late is None:
+        return ()
+    return (icmp.answered(facts.told_late, survey.address.text, survey.port, facts.record(), _EXPLAINS),)
 
 
 def _unasked(facts: SilenceFacts) -> Sequence[Finding]:
@@ -249,6 +282,21 @@ def _loop(facts: SilenceFacts) -> Sequence[Finding]:
     )
 
 
+def _lent(facts: SilenceFacts) -> Sequence[Finding]:
+    """What a router said of the neighbours explains the silence; what it would be without stays possible."""
+    survey, word = facts.survey, facts.borrowed
+    if word is None:
+        return ()
+    *proven, without = _nothing(facts)
+    assert without.code is not None
+    finding = found(
+        word.code, word.summary(survey.address.text, survey.port), facts.record(),
+        confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS, factor=word.factor,
+        could_also_be=(without.code, "tcp.timeout"),
+    )
+    return (*proven, finding)
+
+
 def _nothing(facts: SilenceFacts) -> Sequence[Finding]:
     """No sign of life at all: where does silence begin?"""
     last, gateway = facts.last_hop, facts.route.gateway
@@ -297,10 +345,13 @@ def _place(facts: SilenceFacts) -> str:
 def _word(dial: Dial) -> str:
     if dial.fault is None:
         return "connected"
-    icmp = dial.fault.icmp
-    if icmp is not None:
-        return f"ICMP {icmp.type}/{icmp.code} from {icmp.sender}"
+    if dial.fault.icmp is not None:
+        return _icmp_word(dial.fault.icmp)
     return dial.fault.errno_name or str(dial.fault.event)
+
+
+def _icmp_word(told: Icmp) -> str:
+    return f"ICMP {told.type}/{told.code} from {told.sender}"
 
 
 def _ping_word(survey: Survey) -> str:
@@ -312,5 +363,6 @@ def _ping_word(survey: Survey) -> str:
 EMITS = frozenset({
     "local.send_denied", "local.conntrack_full", "local.fd_limit", "local.ports_exhausted", "local.overload",
     "link.neighbour_unresolved", "vantage.gateway_unreachable", "ip.routing_loop", "ip.path_dies", "ip.host_silent",
+    "ip.net_unreachable", "ip.host_unreachable", "ip.admin_prohibited", "tcp.rejected",
     "tcp.filtered", "tcp.new_flows_dropped", "tcp.flow_dependent", "tcp.timeout",
 })

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fleetprobe.layer import Ground, Layer, Witness, found, passed
-from fleetprobe.layers import flows, origin, silence
+from fleetprobe.layers import flows, icmp, origin, silence
 from fleetprobe.layers.sockets import OWN_ERRNO, attempt_of, outcome, where
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding, State
@@ -184,16 +184,10 @@ def _silent(facts: TcpFacts) -> Finding:
     )
 
 
-def _icmp(facts: TcpFacts, icmp: Icmp) -> Finding:
-    if icmp.from_self:
-        return _own_kernel(facts, icmp)
-    v6 = ":" in icmp.sender
-    code = (_ICMP6 if v6 else _ICMP4).get((icmp.type, icmp.code), "ip.host_unreachable")
-    said = _MEANINGS[code]
-    by = "the host itself" if icmp.sender == facts.dial.address.text else icmp.sender
-    summary = f"{by} answered the SYN to {_where(facts)} with ICMP {icmp.type}/{icmp.code}: {said}"
-    box = "host" if icmp.sender == facts.dial.address.text else "router"
-    return found(code, summary, facts.record(), factor=f"{box} {icmp.sender}")
+def _icmp(facts: TcpFacts, told: Icmp) -> Finding:
+    if told.from_self:
+        return _own_kernel(facts, told)
+    return icmp.answered(told, facts.dial.address.text, facts.dial.port, facts.record())
 
 
 def _own_kernel(facts: TcpFacts, icmp: Icmp) -> Finding:
@@ -234,33 +228,6 @@ _ARP_MS = 900.0
 # A pass says nothing beyond the facts of its step, so that one finding serves all.
 _PASSED = passed("tcp", {})
 
-# RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3; Linux maps several of them to one errno, hence the raw numbers.
-_ICMP4 = {
-    (3, 0): "ip.net_unreachable",
-    (3, 2): "tcp.rejected",
-    (3, 3): "tcp.rejected",
-    (3, 6): "ip.net_unreachable",
-    (3, 9): "ip.admin_prohibited",
-    (3, 10): "ip.admin_prohibited",
-    (3, 11): "ip.net_unreachable",
-    (3, 13): "ip.admin_prohibited",
-    (11, 0): "ip.routing_loop",
-}
-_ICMP6 = {
-    (1, 0): "ip.net_unreachable",
-    (1, 1): "ip.admin_prohibited",
-    (1, 4): "tcp.rejected",
-    (1, 5): "ip.admin_prohibited",
-    (1, 6): "ip.admin_prohibited",
-    (3, 0): "ip.routing_loop",
-}
-_MEANINGS = {
-    "ip.net_unreachable": "network unreachable",
-    "ip.host_unreachable": "host unreachable",
-    "ip.admin_prohibited": "administratively prohibited",
-    "ip.routing_loop": "time to live exceeded",
-    "tcp.rejected": "port or protocol unreachable",
-}
 _ERRNO = {
     **OWN_ERRNO,
     "EACCES": "ip.route_rejected",

@@ -37,6 +37,7 @@ from fleetprobe.net.interface import (
     Route,
     Stream,
 )
+from fleetprobe.net.nearby import NOTHING_NEARBY, Neighbourhoods
 from fleetprobe.net.script import REFUSED, SILENT, Plan, Step, TlsScript
 from fleetprobe.net.survey import Survey
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin
@@ -65,6 +66,7 @@ class FakeNet:
         self._heard: dict[str, int] = {}
         self._heard_families: set[int] = set()
         self._heard_gateways: set[str | None] = set()
+        self._neighbourhoods = Neighbourhoods()
         self._dead_flows: dict[str, Callable[[int], bool]] = {}
         self._sockets = 0
 
@@ -193,6 +195,7 @@ class FakeNet:
         await self.clock.reach(told.ended_s + plan.lag_ms / 1000)
         if bears_the_address(told):
             self._note_heard(address, port)
+        self._overhear(told)
         if told.fault is not None:
             return told, None
         stream = FakeStream(self, address, port, plan, _steps=list(plan.script), _since_s=told.ended_s)
@@ -231,6 +234,11 @@ class FakeNet:
             self._heard_families.add(address.family)
             self._heard_gateways.add(route.gateway)
 
+    def _overhear(self, dial: Dial) -> None:
+        route = self._way(dial.address)
+        if route.gateway is not None and not route.local:
+            self._neighbourhoods.note(dial, route.gateway)
+
     async def survey(self, address: Address, port: int, until_s: float) -> Survey:
         """The scripted answer, or what the table has of the other ports of the address."""
         self.note("survey", address.text, port)
@@ -247,7 +255,12 @@ class FakeNet:
             )
         told = survey_at(told, now, max(now, until_s))
         await self.clock.reach(told.ended_s)
-        return told
+        for dial in told.dials:
+            self._overhear(dial)
+        gateway = self._way(address).gateway
+        if gateway is None or told.nearby is not NOTHING_NEARBY:
+            return told
+        return replace(told, nearby=self._neighbourhoods.around(address, gateway, self.now()))
 
     async def rst_origin(self, address: Address, port: int, until_s: float) -> RstOrigin | None:
         """The scripted answer, asked once per address, or the host itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fleetprobe.net.interface import Address, Dial
+from fleetprobe.net.nearby import NOTHING_NEARBY, Nearby
 from fleetprobe.net.witness import Neighbour, Ping, Poke, Walk
 
 
@@ -50,6 +51,9 @@ class Survey:
     """A connection to the same address from before."""
     conntrack_share: float | None = None
     """How full our own connection table is, 0 to 1; None where there is none to see."""
+
+    nearby: Nearby = NOTHING_NEARBY
+    """What was heard of the same /24 or /48 behind the same next hop, as of the end of all this."""
 
     @property
     def own_walk(self) -> Walk | None:

@@ -255,6 +255,11 @@ def is_time_exceeded(address: Address, icmp: Icmp | None) -> bool:
     return icmp is not None and icmp.type == (3 if address.family == 6 else 11)
 
 
+def is_unreachable(address: Address, icmp: Icmp) -> bool:
+    """Type 3 in ICMP but for code 4, which asks for smaller packets; type 1 in ICMPv6."""
+    return icmp.type == 1 if address.family == 6 else icmp.type == 3 and icmp.code != 4
+
+
 def is_port_unreachable(address: Address, icmp: Icmp) -> bool:
     """Type 3 code 3 in ICMP, type 1 code 4 in ICMPv6."""
     return (icmp.type, icmp.code) == ((1, 4) if address.family == 6 else (3, 3))
@@ -278,6 +283,12 @@ def own_fault(dials: Iterable[Dial]) -> Fault | None:
     """The first fault by which our own kernel ended a dial, without or with an ICMP message of its own."""
     ended = (dial for dial in dials if dial.fault is not None and dial.fault.event is not Event.SILENT)
     return next((dial.fault for dial in ended if not any_answer(dial)), None)
+
+
+def unreachable_word(dial: Dial) -> Icmp | None:
+    """The ICMP unreachable by which another than ourselves ended an attempt."""
+    icmp = dial.fault.icmp if dial.fault is not None else None
+    return icmp if icmp is not None and any_answer(dial) and is_unreachable(dial.address, icmp) else None
 
 
 def host_answer(dial: Dial) -> bool:

@@ -249,6 +249,10 @@ def test_what_a_survey_saw_is_drawn_hop_by_hop() -> None:
 def test_a_path_without_any_answer_and_a_full_table_are_said() -> None:
     assert dict(witness_facts({**SURVEY, "hops": ["*"] * 12}, UNICODE))["path"].startswith("silence to hop 12")
     assert "path" not in dict(witness_facts({**SURVEY, "hops": None}, UNICODE))
+    lent = {"icmp_lent_by": "198.18.13.2", "icmp_lent_type": 3, "icmp_lent_code": 13, "icmp_lent_for": "203.0.113.5"}
+    told = dict(witness_facts({**SURVEY, **lent}, UNICODE))
+    assert told["neighbours"] == "203.0.113.5 got ICMP 3/13 from 198.18.13.2"
+    assert "neighbours" not in dict(witness_facts({**SURVEY, "icmp_lent_by": "198.18.13.2"}, UNICODE))
     assert dict(witness_facts({**SURVEY, "conntrack_share": 0.97}, UNICODE))["our table"] == "connection table 97% full"
 
 

@@ -236,6 +236,9 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
 }
 """Code to the marks by which it is known."""
 
+UNEXPLAINED = _silent(alive=False, gateway=True, on_link=False)
+"""A silence behind a router, which this one address cannot explain."""
+
 WARNINGS: dict[str, Callable[[Observation], bool]] = {
     "http.auth_required": _status(401),
     "http.rate_limited": _status(429),

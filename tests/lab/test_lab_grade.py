@@ -12,7 +12,7 @@ from fleetprobe.lab.scenario import Expectation, LabTarget
 TARGET = LabTarget(
     case="reset#1", target="http://203.0.113.9/", fields={}, lookalike="closed",
     expect=Expectation(
-        state="fail", code="tcp.reset", confidence="observed", findings=("ip.address_partial",),
+        state="fail", code="tcp.reset", confidence=("observed",), findings=("ip.address_partial",),
         says=("203.0.113.9",),
     ),
 )
@@ -65,3 +65,17 @@ def test_a_confidence_that_is_not_expected_is_not_looked_at() -> None:
     )
     (row,) = grade([record(confidence="proven")], [relaxed])
     assert row.grade is Grade.RIGHT
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [("observed", ""), ("inferred", ""), ("proven", "confidence proven, not observed or inferred")],
+)
+def test_of_several_confidences_any_is_right(found: str, why: str) -> None:
+    either = LabTarget(
+        case="reset#1", target="t", fields={}, lookalike="closed",
+        expect=Expectation(state="fail", code="tcp.reset", confidence=("observed", "inferred")),
+    )
+    (row,) = grade([record(confidence=found)], [either])
+    assert row.why == why
+    assert str(either.expect) == "fail tcp.reset observed or inferred"

@@ -136,6 +136,8 @@ def test_a_script_is_read_verb_by_verb(tmp_path: Path) -> None:
         ('"tcp.reset"', '"RST"', "'RST' is not a code"),
         ('state = "fail"', 'state = "bad"', "`state` is 'bad'"),
         ('"observed"', '"sure"', "`confidence` is 'sure'"),
+        ('"observed"', '["observed", "sure"]', "`confidence` is 'sure'"),
+        ('"observed"', '7', "`confidence` has the wrong type"),
         ('title = "A port that answers"', 'title = 7', "`title` has the wrong type"),
         ('teaches = "Nothing."', 'teaches = "Nothing."\nwhy = "?"', "unknown key why"),
         ("lookalike", 'colour = "red"\nlookalike', "unknown key colour"),

@@ -181,6 +181,25 @@ def test_the_number_of_packets_for_one_silence_is_bounded(silent_port: int) -> N
     run(case)
 
 
+def test_what_is_known_of_the_neighbours_at_the_end_is_told_with_what_the_survey_itself_met(silent_port: int) -> None:
+    heard, neighbour = Heard(), Address("127.0.0.77", 4)
+    route = routed(HERE, "127.0.0.9")
+
+    async def case(reactor: Reactor, surveyor: Surveyor) -> None:
+        asked = asyncio.ensure_future(surveyor.survey(HERE, silent_port, route, reactor.now() + 0.4))
+        await asyncio.sleep(0.1)
+        # Said after the survey began: what counts is what is known at its end.
+        prohibited = Fault(Event.ERROR, "EHOSTUNREACH", Icmp(3, 13, "192.0.2.1", from_self=False))
+        heard.note(dial(neighbour, silent_port, prohibited), route)
+        told = await asked
+        (word,) = told.nearby.words
+        assert (word.port, word.addresses) == (silent_port, (neighbour.text,))
+        assert 1 in told.nearby.ports
+        assert told.gateway_heard
+
+    run(case, heard)
+
+
 class Walks:
     """Stands in for the walk: counts, and ends when it is told to."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,15 +14,15 @@ from fleetprobe.net.live import knock, ping, tcp, udp, walk
 from fleetprobe.net.live.held import Holder
 from fleetprobe.net.live.links import LinkTable, packets_out
 from fleetprobe.net.live.reactor import Reactor
+from fleetprobe.net.nearby import NOTHING_NEARBY, Key, Nearby, Neighbourhoods, prefix_key
 from fleetprobe.net.survey import Survey
-from fleetprobe.net.witness import Neighbour, Ping, Poke, Walk, host_answer
+from fleetprobe.net.witness import Neighbour, Ping, Poke, Walk, any_answer, host_answer
 
 T = TypeVar("T")
 
 _LIKELY_OPEN = (443, 22, 80)
 _LIKELY_CLOSED = 1
 """tcpmux, RFC 1078: closed on nearly every host, so that a live one answers with RST."""
-_PREFIX_BITS = {4: 24, 6: 48}
 _KEPT = 65_536
 _PATIENCE_S = 0.1
 _WALKERS = 3
@@ -38,18 +38,33 @@ class Heard:
         self._ports: OrderedDict[str, int] = OrderedDict()
         self._gateways: set[str] = set()
         self._families: set[int] = set()
+        self._neighbourhoods = Neighbourhoods()
 
     def note(self, dial: Dial, route: Route | None) -> None:
-        """Remember an answer that bears the address itself; our own addresses tell nothing."""
-        if (route is not None and route.local) or not host_answer(dial):
+        """Remember an answer that bears the address itself, and what routers say; our own addresses tell nothing."""
+        if route is not None and route.local:
+            return
+        if route is not None:
+            self.overhear(dial, route)
+        if not host_answer(dial):
             return
         self._ports[dial.address.text] = dial.port
         if len(self._ports) > _KEPT:
             self._ports.popitem(last=False)
         if route is not None:
             self._families.add(dial.address.family)
-            if route.gateway is not None:
-                self._gateways.add(route.gateway)
+
+    def overhear(self, dial: Dial, route: Route) -> None:
+        """Remember what an attempt, also one of a survey, tells of the next hop and of what is behind it."""
+        if route.gateway is not None and any_answer(dial):
+            self._gateways.add(route.gateway)
+            self._neighbourhoods.note(dial, route.gateway)
+
+    def nearby(self, address: Address, route: Route, now_s: float) -> Nearby:
+        """What was heard of the prefix of an address; nothing on our own link, where no router stands between."""
+        if route.gateway is None:
+            return NOTHING_NEARBY
+        return self._neighbourhoods.around(address, route.gateway, now_s)
 
     def port(self, address: Address, other_than: int) -> int | None:
         """A port of the address that answered, if it is not the one in question."""
@@ -57,7 +72,7 @@ class Heard:
         return None if port == other_than else port
 
     def beyond(self, gateway: str | None) -> bool:
-        """Whether anything behind the gateway has answered."""
+        """Whether the gateway, or anything behind it, has answered."""
         return gateway is not None and gateway in self._gateways
 
     def family(self, family: int) -> bool:
@@ -74,7 +89,7 @@ class Surveyor:
         self._heard = heard
         self._holder = holder
         self._gateways: dict[str, tuple[float, asyncio.Future[tuple[Poke, Ping]]]] = {}
-        self._walks: OrderedDict[tuple[str, str | None], list[asyncio.Task[Walk]]] = OrderedDict()
+        self._walks: OrderedDict[Key, list[asyncio.Task[Walk]]] = OrderedDict()
 
     async def survey(self, address: Address, port: int, route: Route, until_s: float) -> Survey:
         """Everything by `until_s`; never raises for what the network does."""
@@ -82,7 +97,7 @@ class Surveyor:
         before = packets_out(route.interface) if route.interface else None
         gateway = _gateway(route, address)
         others = _other_ports(port, self._heard.port(address, port))
-        shared = () if route.gateway is None else self._walkers(address, port, route, until_s)
+        shared = () if route.gateway is None else self._walkers(address, port, route.gateway, until_s)
         near = asyncio.gather(
             knock.knock(reactor, address, others, until_s, enough=host_answer),
             tcp.dial_from(reactor, address, port, [None] * _FRESH, until_s),
@@ -95,7 +110,7 @@ class Surveyor:
         )
         (knocks, fresh, poke, echo), (gateway_told, path) = await asyncio.gather(near, way)
         after = packets_out(route.interface) if route.interface else None
-        return Survey(
+        told = Survey(
             left=after - before if before is not None and after is not None else None,
             address=address,
             port=port,
@@ -112,9 +127,12 @@ class Surveyor:
             gateway_poke=gateway_told[0] if gateway_told else None,
             gateway_ping=gateway_told[1] if gateway_told else None,
             heard_port=self._heard.port(address, port),
-            gateway_heard=self._heard.beyond(route.gateway),
             conntrack_share=_conntrack_share(),
         )
+        for dial in told.dials:
+            self._heard.overhear(dial, route)
+        nearby = self._heard.nearby(address, route, reactor.now())
+        return replace(told, nearby=nearby, gateway_heard=self._heard.beyond(route.gateway))
 
     def close(self) -> None:
         """End what is under way."""
@@ -132,9 +150,9 @@ class Surveyor:
             self._gateways[hop.text] = (self._reactor.now(), asking)
         return await asyncio.shield(asking)
 
-    def _walkers(self, address: Address, port: int, route: Route, until_s: float) -> Sequence[asyncio.Task[Walk]]:
+    def _walkers(self, address: Address, port: int, hop: str, until_s: float) -> Sequence[asyncio.Task[Walk]]:
         """The walks to look at: a useful one of this prefix, or a new one, or those under way."""
-        tasks = self._walks.setdefault((_prefix(address), route.gateway), [])
+        tasks = self._walks.setdefault(prefix_key(address, hop), [])
         useful = [task for task in tasks if task.done() and not task.cancelled() and _useful(task.result())]
         if useful:
             return useful[:1]
@@ -185,11 +203,6 @@ def _gateway(route: Route, address: Address) -> Address | None:
 def _other_ports(port: int, heard: int | None) -> tuple[int, int]:
     """One that answered before, or is likely open; and one that is likely closed."""
     return heard or next(likely for likely in _LIKELY_OPEN if likely != port), _LIKELY_CLOSED
-
-
-def _prefix(address: Address) -> str:
-    text = address.text.partition("%")[0]
-    return str(ipaddress.ip_network(f"{text}/{_PREFIX_BITS[address.family]}", strict=False))
 
 
 def _conntrack_share() -> float | None:
