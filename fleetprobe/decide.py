@@ -56,12 +56,11 @@ def decide(
     if len(heard) > 1:
         heard.sort(key=lambda finding: _order(finding, height))
     findings = _unexplained(heard)
-    explained = frozenset(finding.code for finding in heard) if len(findings) < len(heard) else frozenset()
     works = _works(ladder, findings)
-    cause = _cause(findings, works, height, explained)
+    cause = _cause(findings, heard, works, height)
     verdict = _all_well(ladder, findings, works) if cause is None else _broken(ladder, findings, works, cause)
     # A slowness may be asked about, too: a retransmit can be the first sign of a dead path among several.
-    doubtful = cause if cause is not None else verdict.finding
+    doubtful = verdict.finding
     if doubtful is None or doubtful.final or doubtful.confidence is Confidence.PROVEN:
         return verdict
     return _next(doubtful, offers, asked) or verdict
@@ -69,12 +68,12 @@ def decide(
 
 def best(verdicts: Sequence[Verdict]) -> int:
     """Which of a target's addresses speaks for it: the index of its best one, the earlier of equals."""
-    return min(range(len(verdicts)), key=lambda index: (*_goodness(verdicts[index]), index))
+    return min(range(len(verdicts)), key=lambda index: _goodness(verdicts[index]))
 
 
 def worst(verdicts: Sequence[Verdict]) -> int:
-    """Which address speaks for a target that expects all of them: the index of its worst one."""
-    return max(range(len(verdicts)), key=lambda index: (_GOODNESS[verdicts[index].state], -index))
+    """Which address speaks for a target that expects all of them: the index of its worst one, the earlier of equals."""
+    return max(range(len(verdicts)), key=lambda index: _GOODNESS[verdicts[index].state])
 
 
 def _goodness(verdict: Verdict) -> tuple[int, int]:
@@ -96,7 +95,7 @@ def _order(finding: Finding, height: dict[str, int]) -> tuple[object, ...]:
         finding.code or "",
         finding.summary,
         -finding.silences,
-        tuple(sorted(finding.supersedes)) if finding.supersedes else (),
+        sorted(finding.supersedes),
     )
 
 
@@ -108,7 +107,7 @@ def _unexplained(findings: Sequence[Finding]) -> Sequence[Finding]:
 
 
 def _explains(other: Finding, finding: Finding, findings: Sequence[Finding]) -> bool:
-    if other is finding or finding.code is None or finding.code not in other.supersedes:
+    if finding.code not in other.supersedes:
         return False
     if other.code in _explained_from(finding, findings):
         return False
@@ -139,7 +138,7 @@ def _works(ladder: Sequence[str], findings: Sequence[Finding]) -> frozenset[str]
 
 
 def _shown_to_work(finding: Finding) -> Set[str]:
-    if finding.code is None and not finding.tentative:
+    if finding.code is None:
         return {finding.layer}
     return finding.proves if _is_loud(finding) else frozenset()
 
@@ -149,7 +148,7 @@ def _is_loud(finding: Finding) -> bool:
 
 
 def _cause(
-    findings: Sequence[Finding], works: frozenset[str], height: dict[str, int], explained: Set[str | None]
+    findings: Sequence[Finding], heard: Sequence[Finding], works: frozenset[str], height: dict[str, int]
 ) -> Finding | None:
     """Rules 2 to 4: the finding to blame; findings come lowest first."""
     loud = [finding for finding in findings if _is_loud(finding) and finding.layer in height]
@@ -160,7 +159,8 @@ def _cause(
         if finding.breaks and finding.silences > 0 and not _pardoned(finding, works, height)
     ]
     if works.issuperset(height):
-        # What explains something heard aloud stands for it.
+        # What explains something that was heard stands for it.
+        explained = {finding.code for finding in heard} - {finding.code for finding in findings}
         ours = [finding for finding in ours if finding.supersedes & explained]
     return next(iter(loud + ours + quiet), None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from hypothesis import given
@@ -260,6 +261,36 @@ def test_the_worst_address_speaks_when_all_are_expected_and_the_earlier_of_equal
     index = worst([Verdict(state=state) for state in states])
     assert all(goodness.index(states[index]) >= goodness.index(state) for state in states)
     assert states[index] not in states[:index]
+
+
+def test_of_two_failed_addresses_the_one_that_got_farther_speaks_whichever_comes_first() -> None:
+    near = Verdict(state=State.FAIL, proven_layers=("able",))
+    far = Verdict(state=State.FAIL, proven_layers=("able", "baker"))
+    assert (best([near, far]), best([far, near])) == (1, 0)
+    assert best([far, Verdict(state=State.SLOW)]) == 1
+
+
+def test_of_two_equal_findings_the_longer_silence_speaks_in_either_order() -> None:
+    short = Finding(layer="able", state=State.FAIL, code="able.cut", silences=1, facts={"waited": 1})
+    long = Finding(layer="able", state=State.FAIL, code="able.cut", silences=2, facts={"waited": 2})
+    for seen in ([short, long], [long, short]):
+        verdict = decide(("able",), seen)
+        assert isinstance(verdict, Verdict)
+        assert verdict.finding is not None
+        assert verdict.finding.facts == {"waited": 2}
+
+
+def test_what_is_final_is_not_asked_about_and_anything_else_is() -> None:
+    refused = Finding(layer="able", state=State.FAIL, code="able.cut")
+    offers = [Offer("origin", frozenset({"able.cut"}))]
+    assert decide(("able",), [refused], offers) == Ask("origin", 1)
+    assert isinstance(decide(("able",), [replace(refused, final=True)], offers), Verdict)
+
+
+def test_a_tentative_finding_is_neither_a_pass_nor_a_break() -> None:
+    verdict = decide(("able",), [Finding(layer="able", tentative=True)])
+    assert isinstance(verdict, Verdict)
+    assert (verdict.state, verdict.proven_layers) == (State.UNKNOWN, ())
 
 
 @given(cases())

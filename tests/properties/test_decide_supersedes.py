@@ -168,3 +168,22 @@ def test_a_silence_that_is_explained_is_still_forgiven_when_the_rung_works() -> 
     assert isinstance(verdict, Verdict)
     assert verdict.state is State.OK
     assert [(one.code, one.state) for one in verdict.also] == [("dog.filtered", State.OK)]
+
+
+def test_our_own_word_that_explains_something_heard_stands_though_every_rung_works() -> None:
+    ours = Finding(layer="own", state=State.UNKNOWN, code="own.denied", supersedes=frozenset({"dog.silent"}))
+    silent, passed = finding("dog.silent", silences=2), Finding(layer="dog")
+    told = decide(("dog",), [silent, ours, passed])
+    assert isinstance(told, Verdict)
+    assert told.code == "own.denied"
+
+
+def test_our_own_words_that_explain_each_other_only_do_not_stand_where_every_rung_works() -> None:
+    """In a circle nothing is explained away, so nothing of the network's stands behind them."""
+    ours = [
+        Finding(layer="own", state=State.UNKNOWN, code="own.denied", supersedes=frozenset({"own.late"})),
+        Finding(layer="own", state=State.UNKNOWN, code="own.late", supersedes=frozenset({"own.denied"})),
+    ]
+    told = decide(("dog",), [*ours, Finding(layer="dog")])
+    assert isinstance(told, Verdict)
+    assert told.state is State.OK
