@@ -210,6 +210,8 @@ class Resolution:
     """The second opinion, per nameserver and type, when the bulk answer was not clean."""
     controls: tuple[DnsReply, ...] = ()
     """Whether each silent nameserver answers a question about the root: is it dead, or only dumb for this name."""
+    unanswered: tuple[RecordType, ...] = ()
+    """The types that no nameserver answered at all, although the other one was answered with addresses."""
     servers: tuple[str, ...] = ()
     truncated: bool = False
     lag_ms: float = 0.0

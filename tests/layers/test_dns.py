@@ -177,6 +177,36 @@ def test_slow_is_above_the_threshold_and_still_a_pass(duration_ms: float, expect
     assert codes(replace(WORKS, duration_ms=duration_ms)) == expected
 
 
+def half_answered(name: str = "shop.test", servers: Sequence[str] = (FIRST,)) -> Resolution:
+    return replace(
+        WORKS, name=name, addresses=WORKS.addresses[1:], duration_ms=2200.0, unanswered=(AAAA,),
+        replies=tuple(replace(reply(SILENT, AAAA, server), duration_ms=1200.0) for server in servers),
+    )  # fmt: skip
+
+
+def test_a_type_never_answered_is_slow_and_the_summary_names_it_and_who_kept_silent() -> None:
+    seen = half_answered()
+    passing, slow = judge(DnsFacts(seen), POLICY)
+    assert (passing.code, slow.code) == (None, "dns.slow")
+    assert slow.summary == (
+        f"shop.test: A answered, AAAA unanswered by {FIRST} for 1.2 s; clients that want both lose that time"
+    )
+    assert slow.facts["unanswered"] == ["AAAA"]
+
+
+def test_both_types_slow_is_plainly_slow_and_blames_no_type() -> None:
+    _, slow = judge(DnsFacts(replace(WORKS, duration_ms=2200.0)), POLICY)
+    assert (slow.code, slow.summary) == ("dns.slow", "shop.test took 2200 ms to resolve")
+    assert "unanswered" not in slow.facts
+
+
+def test_a_type_never_answered_of_a_long_name_by_many_long_nameservers_fits_the_summary() -> None:
+    longest = f"[{':'.join(['2001'] * 8)}]:65535"
+    summary = judge(DnsFacts(half_answered("x" * 200, [longest, SECOND, FIRST])), POLICY)[1].summary
+    assert f"x...: A answered, AAAA unanswered by {longest} and 2 more for 1.2 s" in summary
+    assert summary.endswith(" lose that time")
+
+
 def test_a_hosts_line_is_a_warning_that_names_it_and_no_answer_of_dns() -> None:
     pinned = replace(WORKS, source="hosts", hosts_line="/etc/hosts:12", cnames=(), min_ttl_s=None)
     assert codes(pinned) == [None, "dns.hosts_override"]

@@ -62,6 +62,8 @@ class HostileServer:
     asked_root: int = 0
     seen_over_tcp: int = 0
     mute: bool = False
+    heals: bool = False
+    """Answer every name well, whatever its first label asks for."""
 
     def answer(self, wire: bytes, *, over_tcp: bool) -> Sends:
         query = dns.message.from_wire(wire)
@@ -76,11 +78,15 @@ class HostileServer:
     def _sends(self, kind: str, query: dns.message.Message, over_tcp: bool) -> Sends:
         name, record_type = query.question[0].name, query.question[0].rdtype
         good = self._good(query).to_wire()
-        match kind.split("-")[0]:
+        match "good" if self.heals else kind.split("-")[0]:
             case "silent":
                 return []
             case "mutefour" if record_type == dns.rdatatype.A:
                 return []
+            case "mutesix" if record_type == dns.rdatatype.AAAA:
+                return []
+            case "slowsix" if record_type == dns.rdatatype.AAAA:
+                return [(0.7, good)]
             case "slow":
                 return [(1.5, good)]
             case "slowish":
@@ -378,6 +384,46 @@ def test_a_family_that_is_silent_beside_one_that_works_costs_a_bounded_wait(
             resolution = await ask(resolver, "mutefour.test", 8.0)
             assert texts(resolution) == ["2001:db8::1"]
             assert resolution.duration_ms < 1200
+            assert resolution.unanswered == (RecordType.A,)
+
+    runner(work())
+
+
+def test_a_type_that_nobody_answers_is_named_as_what_the_time_went_into(runner: Run) -> None:
+    async def work() -> None:
+        async with hostile() as server, resolving(server.text) as resolver:
+            resolution = await ask(resolver, "mutesix.test", 4.0)
+            assert texts(resolution) == ["198.18.0.1"]
+            assert resolution.unanswered == (RecordType.AAAA,)
+            _, slow = judge(DnsFacts(resolution), Policy())
+            assert slow.code == "dns.slow"
+            assert slow.summary.startswith(f"mutesix.test: A answered, AAAA unanswered by {server.text} for 1.")
+
+    runner(work())
+
+
+@pytest.mark.parametrize("name", ["slow.test", "slowsix.test"])
+def test_a_type_that_is_answered_late_is_slow_and_not_unanswered(runner: Run, name: str) -> None:
+    async def work() -> None:
+        async with hostile() as server, resolving(server.text) as resolver:
+            resolution = await ask(resolver, name, 4.0)
+            assert texts(resolution) == ["2001:db8::1", "198.18.0.1"]
+            assert resolution.unanswered == ()
+            _, slow = judge(DnsFacts(resolution), Policy())
+            assert slow.code == "dns.slow"
+            assert slow.summary == f"{name} took {resolution.duration_ms:.0f} ms to resolve"
+
+    runner(work())
+
+
+def test_a_second_nameserver_that_answers_the_type_leaves_nothing_unanswered(runner: Run) -> None:
+    async def work() -> None:
+        async with hostile() as ignores, hostile() as answers:
+            answers.heals = True
+            async with resolving(ignores.text, answers.text) as resolver:
+                resolution = await ask(resolver, "mutesix.test", 4.0)
+                assert texts(resolution) == ["2001:db8::1", "198.18.0.1"]
+                assert resolution.unanswered == ()
 
     runner(work())
 
