@@ -197,6 +197,11 @@ def _unanswered(facts: DnsFacts, reply: DnsReply, fault: Fault) -> Finding:
     if all(said.fault is not None and said.fault.event is not Event.SILENT for said in seen.replies):
         summary = f"no nameserver can be reached ({servers}): {fault.errno_name or fault.event}"
         return found("vantage.resolver_unreachable", summary, facts.record())
+    kept_from = next(filter(None, map(_own_code, seen.controls)), None)
+    if kept_from is not None:
+        # Whether the nameserver lives could not be asked, for a want of our own: that proves nothing about it.
+        summary = f"no answer for {name} in {seen.duration_ms / 1000:.1f} s; this machine could not ask why"
+        return found(kept_from, summary, facts.record())
     if not seen.controls:
         summary = f"no answer for {name} in {seen.duration_ms / 1000:.1f} s; time was too short to ask why"
         return found("dns.timeout", summary, facts.record(), confidence=Confidence.INFERRED, silences=1)

@@ -103,6 +103,7 @@ DANGLING = alias("gone.test", rcode="NXDOMAIN")
         pytest.param(nothing(NO_DESCRIPTOR, also=["SERVFAIL"]), "local.fd_limit", id="none, one fails"),
         pytest.param(nothing("NOERROR", NO_DESCRIPTOR), "local.fd_limit", id="half asked is not no address"),
         pytest.param(nothing(cut(NO_DESCRIPTOR)), "local.fd_limit", id="no descriptor for TCP"),
+        pytest.param(nothing(SILENT, controls=[NO_DESCRIPTOR]), "local.fd_limit", id="none for the control"),
         pytest.param(nothing(Fault(Event.ERROR, "ENFILE")), "local.fd_limit", id="none in the system"),
         pytest.param(nothing(cut(NO_SOURCE)), "local.ports_exhausted", id="no port for TCP"),
         pytest.param(nothing(NO_SOURCE), "vantage.resolver_unreachable", id="no address of ours"),
