@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -203,6 +204,30 @@ def test_a_named_pipe_and_the_null_device_are_outputs(tmp_path: Path) -> None:
     assert (process.returncode, stderr) == (1, b"")
     assert kinds(told) == ["run_start", "result", "run_end"]
     assert (nowhere.returncode, nowhere.stdout, nowhere.stderr) == (1, "", "")
+
+
+@pytest.mark.parametrize("indent", [None, 2], ids=["jq -c", "jq"])
+def test_the_failures_of_a_scan_piped_back_are_the_very_same_targets(indent: int | None) -> None:
+    with closed_port() as port, listener() as server:
+        fields = [
+            {"target": f"http://localhost:{port}/health?x=1", "host_header": "a.test", "labels": {"env": "prod"}},
+            {"target": f"tls://a.test:{port}", "sni": "b.test", "connect_to": "127.0.0.1"},
+            {"target": f"127.0.0.1:{port}"},
+            {"target": f"tcp://127.0.0.1:{port_of(server)}"},
+        ]
+        first = run("scan", "-i", "-", stdin="\n".join(map(json.dumps, fields)))
+        kept = [row for row in records(first.stdout) if row["kind"] != "result" or row["state"] == "fail"]
+        again = run("scan", "-i", "-", stdin="\n".join(json.dumps(row, indent=indent) for row in kept))
+    columns = ("target_id", "target", "path", "sni", "host_header", "connect_to", "labels", "state", "code")
+
+    def told(rows: list[dict[str, Any]]) -> list[list[Any]]:
+        return sorted(
+            ([row[name] for name in columns] for row in rows if row["kind"] == "result"), key=lambda told: told[0]
+        )
+
+    assert (first.returncode, again.returncode) == (1, 1)
+    assert len(told(kept)) == 3
+    assert told(records(again.stdout)) == told(kept)
 
 
 def test_every_line_of_a_scan_from_a_pipe_follows_the_schema() -> None:
