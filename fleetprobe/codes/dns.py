@@ -124,8 +124,8 @@ DNS_CODES: Final = (
         meaning="The name is an alias of a name that does not exist or has no address. "
         "If others can register that name, they can take this one over.",
         boxes=(Box.NAMESERVER,),
-        evidence="A CNAME answer for the name, and NXDOMAIN for what it points to. "
-        "An answer that ends at the CNAME without an address is inferred: the end was not asked.",
+        evidence="A CNAME answer for the name, and NXDOMAIN or no address for what it points to, asked by "
+        "itself where the answer left it open. Inferred where the nameserver will not say.",
         not_this=(
             "a mistyped target: the name itself exists",
             "a resolver that is down (dns.timeout): it answered the whole chain",

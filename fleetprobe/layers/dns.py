@@ -167,8 +167,19 @@ def _alias(facts: DnsFacts, reply: DnsReply) -> Finding:
     if reply.rcode == "NXDOMAIN":
         summary = f"{reply.server}: {name} is an alias of {end}, which does not exist"
         return found("dns.cname_dangling", summary, facts.record())
-    # A server that does not follow aliases answers just so: the end itself was never asked.
-    summary = f"{reply.server}: {name} is an alias of {end}, and the answer holds no address for that"
+    if reply.end_said == "NOERROR":
+        return _bare_end(facts, reply, f"{reply.server}: {name} is an alias of {end}, which has no")
+    # A server that does not follow aliases answers just so, and would not say either what the end is.
+    asked = f"; asked for that: {reply.end_said}" if reply.end_said else ""
+    summary = f"{reply.server}: {name} is an alias of {end}, no address comes with it{asked}"
+    return found("dns.cname_dangling", summary, facts.record(), confidence=Confidence.INFERRED)
+
+
+def _bare_end(facts: DnsFacts, reply: DnsReply, summary: str) -> Finding:
+    """The end was asked for and has nothing; of a type that was not asked for it may have an address."""
+    if len({said.record_type for said in facts.resolution.replies}) > 1:
+        return found("dns.cname_dangling", f"{summary} address", facts.record())
+    summary = f"{summary} {reply.record_type} record"
     return found("dns.cname_dangling", summary, facts.record(), confidence=Confidence.INFERRED)
 
 
@@ -262,6 +273,7 @@ def _reply(reply: DnsReply) -> Mapping[str, Any]:
         "rcode": reply.rcode,
         "addresses": list(reply.addresses[:_LISTED]) or None,
         "cnames": [_bounded(name) for name in reply.cnames[:_LISTED]] or None,
+        "end_said": reply.end_said,
         "min_ttl_s": reply.min_ttl_s,
         "over_tcp": reply.over_tcp or None,
         "truncated": reply.truncated or None,

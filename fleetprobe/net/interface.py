@@ -181,6 +181,8 @@ class DnsReply:
     addresses: tuple[str, ...] = ()
     cnames: tuple[str, ...] = ()
     """The alias chain in order, each entry the name pointed to."""
+    end_said: str | None = None
+    """Where the answer left the end of the chain open: the rcode, or the event, when asked for that by itself."""
     min_ttl_s: int | None = None
     over_tcp: bool = False
     truncated: bool = False

@@ -121,6 +121,15 @@ def test_somebody_spoke_so_one_event_is_enough(seen: Resolution, code: str) -> N
     assert finding.could_also_be == ()
 
 
+def test_an_end_that_was_asked_for_and_has_nothing_is_observed() -> None:
+    bare = replace(alias("bare.test"), end_said="NOERROR")
+    finding = found(nothing(bare))
+    assert (finding.code, finding.confidence) == ("dns.cname_dangling", Confidence.OBSERVED)
+    assert finding.summary.endswith("shop.test is an alias of bare.test, which has no address")
+    only_one_type = replace(NOTHING, replies=(reply(bare, A),))
+    assert found(only_one_type).confidence is Confidence.INFERRED
+
+
 @pytest.mark.parametrize("seen", [nothing(alias("bare.test")), nothing("NOERROR", alias("bare.test"))])
 def test_the_end_of_an_alias_was_never_asked_so_its_lack_is_inferred(seen: Resolution) -> None:
     finding = found(seen)
