@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import select
 import socket
@@ -26,7 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.netns import ROOT, where
+
 UNBOUNDED = ("--rate", "0", "--per-host", "0", "--per-prefix", "0", "--witnesses", "never", "--no-config", "-q")
 
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
             f"{row.kind:8} {row.per_second:10.0f} {row.per_second_cpu:10.0f} {row.cpu_us_per_target:10.0f}"
             f" {row.rss_mb:8.1f} {row.wall_s:8.2f} {row.start_s:8.2f}"
         )
-    report = {"benchmark": "connects", **_where(), "rows": [asdict(row) for row in rows]}
+    report = {"benchmark": "connects", **where(), **_how(), "rows": [asdict(row) for row in rows]}
     if options.output:
         Path(options.output).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     missed = [row.kind for row in rows if row.per_second < options.goal or row.rss_mb >= options.most_rss]
@@ -181,14 +181,8 @@ def _accept_until_alone(listener: socket.socket, parent: int) -> None:
     os._exit(0)
 
 
-def _where() -> dict[str, object]:
-    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+def _how() -> dict[str, object]:
     return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": asked.stdout.strip() if asked.returncode == 0 else None,
-        "python": platform.python_version(),
-        "kernel": platform.release(),
-        "cores": os.cpu_count(),
         "descriptor_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "method": "whole process pinned to one core, less a scan of one target; medians",
     }

@@ -24,6 +24,7 @@ from OpenSSL import SSL
 
 from fleetprobe.audit.causes import Causes
 from fleetprobe.engine.budget import Gate, Guard, Manners, Network
+from fleetprobe.engine.descriptors import affordable, raise_limit, require_room
 from fleetprobe.engine.feed import Direct, Feed, Threaded, shuffled
 from fleetprobe.engine.fleet import Fleet
 from fleetprobe.engine.one import Examiner
@@ -45,7 +46,6 @@ Watch = Callable[[Row], None]
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_OUTPUT, EXIT_LOCKED = 0, 1, 2, 3, 74, 75
 
-_SPARE_DESCRIPTORS = 64
 _CERTIFICATES_KEPT = 50_000
 _LONGEST_DER = 48_000
 _GARBAGE_THRESHOLD = 50_000
@@ -91,8 +91,11 @@ class Ended:
 def run(options: Options, watch: Watch = lambda row: None) -> Ended:
     """Scan. `watch` sees every row in the order written.
 
-    Raises InventoryError for unusable input files, OutputExists, OutputLocked and OutputError.
+    Raises InventoryError for unusable input files, OutputExists, OutputLocked and OutputError, and
+    TooFewDescriptors where not even one target could be asked.
     """
+    raise_limit()
+    require_room(sum(path != "-" for path in (*options.files, *options.outputs)))
     # What is loaded by now stays to the end; the collector need not walk it again and again.
     gc.collect()
     gc.freeze()
@@ -173,7 +176,7 @@ class _Scan:
         options, started = self._options, self._net.now()
         gate = Gate(options.manners, Guard(options.allow, options.deny, options.families))
         examiner = Examiner(self._net, options.policy, gate)
-        fleet = Fleet(examiner, ladder_of, self._emit, _affordable(options.concurrency))
+        fleet = Fleet(examiner, ladder_of, self._emit, affordable(options.concurrency))
         feed: Feed[Entry] = Threaded(self._source) if _may_block(options) else Direct(self._source)
         dropped = 0
         # Whatever ends the run from here on, its first line and its last one belong together.
@@ -355,20 +358,6 @@ def _to_the_end(found: Iterator[Entry]) -> Iterator[Entry]:
 def _may_block(options: Options) -> bool:
     """Whether reading may wait for somebody: standard input, a named pipe."""
     return not all(os.path.isfile(path) for path in options.files)
-
-
-def _affordable(asked: int) -> int:
-    """As many workers as descriptors allow; the soft limit is raised to the hard one first."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (OSError, ValueError):
-            pass
-    if soft == resource.RLIM_INFINITY:
-        return asked
-    return max(1, min(asked, (soft - _SPARE_DESCRIPTORS) * 3 // 4))
 
 
 def _inventory_hash(options: Options) -> str | None:

@@ -23,10 +23,13 @@ def doctor(
     Each resolver of resolv.conf is asked one question (`. NS`) and each gateway one or two datagrams, unless
     --offline is given. Nothing is changed.
 
-    Exit code: 0, 1 when something would spoil a scan; warnings do not change it.
+    Exit code: 0, 1 when something would spoil a scan; warnings do not change it. 2 where the limit on
+    descriptors is too low to look at anything.
     """
     import anyio
 
+    from fleetprobe.cli.terminal import warn
+    from fleetprobe.engine.descriptors import TooFewDescriptors, require_room
     from fleetprobe.vantage.doctor import checks, spoils
     from fleetprobe.vantage.look import look
 
@@ -46,4 +49,10 @@ def doctor(
                 put(encode(check.row()).decode("ascii"))
         return 1 if spoils(found) else 0
 
+    try:
+        # The soft limit stays as it is: it is among the things looked at.
+        require_room(0)
+    except TooFewDescriptors as want:
+        warn(str(want))
+        raise typer.Exit(2) from None
     raise typer.Exit(anyio.run(examine, backend_options={"use_uvloop": True}))

@@ -19,6 +19,7 @@ from fleetprobe.cli.flags import Families, Probing, Reading, Witnesses
 from fleetprobe.cli.terminal import EXIT_PIPE, warn
 from fleetprobe.cli.values import limit, mapping, networks, resolvers, without_secrets
 from fleetprobe.engine.budget import Manners
+from fleetprobe.engine.descriptors import TooFewDescriptors
 from fleetprobe.inventory.read import STDIN, InventoryError, entries
 from fleetprobe.model.policy import Policy
 from fleetprobe.net.live.trust import UnusableTrust
@@ -32,6 +33,7 @@ _STDOUT = 1
 _FAMILIES = {Families.V4: {4}, Families.V6: {6}, Families.BOTH: {4, 6}}
 _EXITS: dict[type[Exception], int] = {
     InventoryError: EXIT_USAGE,
+    TooFewDescriptors: EXIT_USAGE,
     UnusableTrust: EXIT_USAGE,
     OutputExists: EXIT_USAGE,
     OutputLocked: EXIT_LOCKED,
@@ -92,6 +94,7 @@ def execute(options: Options, watch: Watch) -> Ended | int:
         return run(options, watching)
     except (
         InventoryError,
+        TooFewDescriptors,
         UnusableTrust,
         OutputExists,
         OutputLocked,

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,6 +51,10 @@ def scan(
     """
     if not targets and not reading.inventory:
         raise typer.BadParameter("nothing to scan: name targets, or an inventory with -i FILE")
+    from fleetprobe.sinks.jsonl import is_stdout
+
+    if writing.output is not None and is_stdout(writing.output):
+        writing = replace(writing, output="-")
     if writing.output == "-" and showing.format is Format.HUMAN:
         raise typer.BadParameter("standard output cannot hold both records (-o -) and the human view")
     from fleetprobe.cli.run import options_of

@@ -124,8 +124,8 @@ DNS_CODES: Final = (
         meaning="The name is an alias of a name that does not exist or has no address. "
         "If others can register that name, they can take this one over.",
         boxes=(Box.NAMESERVER,),
-        evidence="A CNAME answer for the name, and NXDOMAIN for what it points to. "
-        "An answer that ends at the CNAME without an address is inferred: the end was not asked.",
+        evidence="A CNAME answer for the name, and NXDOMAIN or no address for what it points to, asked by "
+        "itself where the answer left it open. Inferred where the nameserver will not say.",
         not_this=(
             "a mistyped target: the name itself exists",
             "a resolver that is down (dns.timeout): it answered the whole chain",
@@ -211,14 +211,16 @@ DNS_CODES: Final = (
         meaning="The name resolves, but it took longer than a lookup should. "
         "Each new connection pays this first.",
         boxes=(Box.RESOLVER, Box.NAMESERVER),
-        evidence="The whole lookup above its threshold, measured while our own loop kept time.",
+        evidence="The whole lookup above its threshold, measured while our own loop kept time; "
+        "where one of A and AAAA was not answered at all, the summary names it.",
         not_this=(
             "a slow server (http.slow): the time passed before the server was dialled",
             "a slow network to the target (tcp.slow): the target was not yet involved",
         ),
         could_also_be=("dns.dead_nameserver", "dns.delegation_broken"),
-        fix="Put a resolver that answers first in resolv.conf, or a cache on this machine.",
-        confirm=(_ASK, _RESOLVERS, _DELEGATION),
+        fix="Put a resolver that answers first in resolv.conf, or a cache on this machine; "
+        "mend a nameserver or filter that ignores AAAA.",
+        confirm=(_ASK, _ASK_V6, _RESOLVERS, _DELEGATION),
         proves=("dns",),
     ),
     Code(

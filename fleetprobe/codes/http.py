@@ -202,14 +202,15 @@ HTTP_CODES: Final = (
     ),
     Code(
         name="http.slow", severity=Severity.SLOW, state=State.SLOW, osi="L7", emitted=True,
-        meaning="The answer is right, and its first byte took longer "
-        "than the round trips explain: server think time.",
+        meaning="The answer is right, and its first byte took longer than the round trips explain, "
+        "or its body came so slowly that it had no end in our time.",
         boxes=(Box.SERVER, Box.BACKEND, Box.PROXY),
-        evidence="Time to first byte above its threshold in round trips, "
-        "measured while our own loop kept time.",
+        evidence="Time to first byte above its threshold in round trips, or a body still coming and "
+        "unfinished when our time was up, measured while our own loop kept time.",
         not_this=(
             "a slow network (tcp.slow): the round trips are already taken off",
             "a slow handshake (tls.slow): the time is counted from the request",
+            "a body that stopped (tcp.stalled): bytes still came in the second half of our time",
         ),
         could_also_be=("mtu.masked",),
         fix="Profile the application and what it waits for: database, backend, cold start, queue.",

@@ -252,7 +252,7 @@ def _refuse_misfits(plan: _Plan) -> None:
 
 
 def _refuse_other_identity(plan: _Plan, recorded_id: str | None) -> None:
-    """A result record keeps no sni, host_header or connect_to; asking without them is another question."""
+    """Records before schema 1.1 keep no sni, host_header or connect_to; asking without is another question."""
     if recorded_id is None or (plan.count == 1 and next(plan.targets()).target_id == recorded_id):
         return
-    raise Refused("the record's target had fields that records do not keep; scan it from its own inventory")
+    raise Refused("the record does not hold all that its target was made of; scan that from its own inventory")

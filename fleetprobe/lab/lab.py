@@ -135,10 +135,10 @@ class Lab:
         return scan_groups(self.fleet())
 
     def environment(self) -> dict[str, str]:
-        """Variables for programs run by hand: they find system tools and trust the lab's authority."""
-        trust = str(self.ca_file)
+        """Variables for programs run by hand: they find system tools and us, and trust the lab's authority."""
+        trust, own = str(self.ca_file), os.path.dirname(sys.executable)
         return {
-            **os.environ, "PATH": SEARCH_PATH, "SSL_CERT_FILE": trust, "CURL_CA_BUNDLE": trust,
+            **os.environ, "PATH": f"{SEARCH_PATH}{os.pathsep}{own}", "SSL_CERT_FILE": trust, "CURL_CA_BUNDLE": trust,
             "PS1": f"[lab {self.name}] \\w \\$ ", "FLEETPROBE_CA_FILE": trust,
         }
 
@@ -176,9 +176,14 @@ class Lab:
         )
 
     def shell(self, place: str = Place.CLIENT) -> int:
-        """An interactive shell in a namespace, with all capabilities, as `ping` needs. Its exit code."""
+        """A shell in a namespace, with all capabilities, as `ping` needs. Its exit code.
+
+        At a terminal it is interactive; otherwise it reads its commands from standard input, without a prompt.
+        """
         bash = find_program("bash")
-        argv = [bash, "--norc", "--noprofile", "-i"] if bash else ["sh", "-i"]
+        argv = [bash, "--norc", "--noprofile"] if bash else ["sh"]
+        if os.isatty(0):
+            argv.append("-i")
         return self.run_in(place, argv, drop_privileges=False, capture=False).returncode
 
     def inventory_lines(self, group: ScanGroup | None = None) -> list[str]:

@@ -283,6 +283,7 @@ def _dns(name: str, table: _Table) -> DnsEntry:
         rcode=table.text("rcode", "NOERROR"),
         delay_s=table.number("delay_s", 0.0),
         silent=table.flag("silent"),
+        ignores=table.optional_text("ignores"),
         truncated=table.flag("truncated"),
     )
     table.done()
@@ -290,6 +291,8 @@ def _dns(name: str, table: _Table) -> DnsEntry:
         raise table.error(f"the name must be lower case and end in .{DOMAIN}")
     if entry.rcode not in _RCODES:
         raise table.error(f"`rcode` is {entry.rcode!r}; it can be {', '.join(_RCODES)}")
+    if entry.ignores not in (None, "A", "AAAA"):
+        raise table.error(f"`ignores` is {entry.ignores!r}; it can be A or AAAA")
     if entry.cname and entry.addresses:
         raise table.error("a name has either `cname` or `addresses`")
     return entry

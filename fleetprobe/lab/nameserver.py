@@ -44,7 +44,7 @@ def answer(
         if entry is None:
             rcode = "NOERROR" if name in (DOMAIN, f"ns.{DOMAIN}") else "NXDOMAIN"
             break
-        if entry.silent:
+        if entry.silent or entry.ignores == dns.rdatatype.to_text(question.rdtype):
             return None
         rcode, delay_s = entry.rcode, delay_s + entry.delay_s
         if entry.cname is None:

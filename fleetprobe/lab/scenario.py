@@ -109,13 +109,15 @@ class DnsEntry:
     delay_s: float = 0.0
     silent: bool = False
     """Never answer for this name."""
+    ignores: str | None = None
+    """`A` or `AAAA`: never answer a question for that type."""
     truncated: bool = False
     """Over UDP say only that the answer is too large (TC, RFC 1035 §4.1.1); over TCP give it."""
 
     @property
     def plain(self) -> bool:
         """Whether any name server could serve this: addresses, at once, without an error."""
-        strange = self.silent or self.truncated or self.delay_s or self.cname or self.rcode != "NOERROR"
+        strange = self.silent or self.ignores or self.truncated or self.delay_s or self.cname or self.rcode != "NOERROR"
         return bool(self.addresses) and not strange
 
 

@@ -14,6 +14,8 @@ from fleetprobe.net.interface import DnsReply, Event, Fault, Net, RecordType, Re
 
 _NAME_CHARACTERS = 253
 _SHORT_CHARACTERS = 60
+_SUMMARY_CHARACTERS = 160
+_FAMILIES = {RecordType.A: 4, RecordType.AAAA: 6}
 _LISTED = 4
 """Of each reply's addresses and aliases in the facts; the answer used is there in full."""
 _LONGEST_CHAIN = 16
@@ -38,6 +40,7 @@ class DnsFacts:
     | servers | list of text | nameservers configured |
     | replies | list | what each nameserver said when asked directly |
     | controls | list | whether each silent nameserver answers a question about the root |
+    | unanswered | list of text | types that no nameserver answered although the other type brought addresses |
     | truncated | bool | more addresses than the 64 kept |
     """
 
@@ -67,6 +70,7 @@ class DnsFacts:
             "servers": list(seen.servers),
             "replies": [_reply(reply) for reply in seen.replies] or None,
             "controls": [_reply(reply) for reply in seen.controls] or None,
+            "unanswered": [str(kind) for kind in seen.unanswered] or None,
             "truncated": seen.truncated or None,
         }
         return {name: value for name, value in facts.items() if value is not None}
@@ -113,9 +117,29 @@ def _remarks(facts: DnsFacts, policy: Policy) -> Sequence[Finding]:
         return (found("dns.hosts_override", summary, facts.record()),)
     on_time = seen.lag_ms <= policy.slow.lag_share * seen.duration_ms
     if seen.duration_ms > policy.slow.dns_ms and on_time:
-        summary = f"{_short(seen.name)} took {seen.duration_ms:.0f} ms to resolve"
+        summary = _half_answered(seen) or f"{_short(seen.name)} took {seen.duration_ms:.0f} ms to resolve"
         return (found("dns.slow", summary, facts.record()),)
     return ()
+
+
+def _half_answered(seen: Resolution) -> str | None:
+    """The time went into a question that nobody answered; a nameserver that ignores one type is no slow one.
+
+    It is alive, as it answered the other type, so that neither `dns.dead_nameserver` nor a fault says it: the
+    target works, and what it costs is time.
+    """
+    if not seen.unanswered:
+        return None
+    (silent, *_), families = seen.unanswered, {address.family for address in seen.addresses}
+    answered = " and ".join(str(kind) for kind, family in _FAMILIES.items() if family in families)
+    asked = [reply for reply in seen.replies if reply.record_type is silent]
+    waited_s = max(reply.duration_ms for reply in asked) / 1000.0
+    more = f" and {len(asked) - 1} more" if len(asked) > 1 else ""
+    rest = (
+        f": {answered} answered, {silent} unanswered by {asked[0].server}{more} for {waited_s:.1f} s;"
+        " clients that want both lose that time"
+    )
+    return _short(seen.name, _SUMMARY_CHARACTERS - len(rest)) + rest
 
 
 def _answered(facts: DnsFacts, reply: DnsReply) -> Finding:
@@ -143,8 +167,19 @@ def _alias(facts: DnsFacts, reply: DnsReply) -> Finding:
     if reply.rcode == "NXDOMAIN":
         summary = f"{reply.server}: {name} is an alias of {end}, which does not exist"
         return found("dns.cname_dangling", summary, facts.record())
-    # A server that does not follow aliases answers just so: the end itself was never asked.
-    summary = f"{reply.server}: {name} is an alias of {end}, and the answer holds no address for that"
+    if reply.end_said == "NOERROR":
+        return _bare_end(facts, reply, f"{reply.server}: {name} is an alias of {end}, which has no")
+    # A server that does not follow aliases answers just so, and would not say either what the end is.
+    asked = f"; asked for that: {reply.end_said}" if reply.end_said else ""
+    summary = f"{reply.server}: {name} is an alias of {end}, no address comes with it{asked}"
+    return found("dns.cname_dangling", summary, facts.record(), confidence=Confidence.INFERRED)
+
+
+def _bare_end(facts: DnsFacts, reply: DnsReply, summary: str) -> Finding:
+    """The end was asked for and has nothing; of a type that was not asked for it may have an address."""
+    if len({said.record_type for said in facts.resolution.replies}) > 1:
+        return found("dns.cname_dangling", f"{summary} address", facts.record())
+    summary = f"{summary} {reply.record_type} record"
     return found("dns.cname_dangling", summary, facts.record(), confidence=Confidence.INFERRED)
 
 
@@ -173,6 +208,11 @@ def _unanswered(facts: DnsFacts, reply: DnsReply, fault: Fault) -> Finding:
     if all(said.fault is not None and said.fault.event is not Event.SILENT for said in seen.replies):
         summary = f"no nameserver can be reached ({servers}): {fault.errno_name or fault.event}"
         return found("vantage.resolver_unreachable", summary, facts.record())
+    kept_from = next(filter(None, map(_own_code, seen.controls)), None)
+    if kept_from is not None:
+        # Whether the nameserver lives could not be asked, for a want of our own: that proves nothing about it.
+        summary = f"no answer for {name} in {seen.duration_ms / 1000:.1f} s; this machine could not ask why"
+        return found(kept_from, summary, facts.record())
     if not seen.controls:
         summary = f"no answer for {name} in {seen.duration_ms / 1000:.1f} s; time was too short to ask why"
         return found("dns.timeout", summary, facts.record(), confidence=Confidence.INFERRED, silences=1)
@@ -233,6 +273,7 @@ def _reply(reply: DnsReply) -> Mapping[str, Any]:
         "rcode": reply.rcode,
         "addresses": list(reply.addresses[:_LISTED]) or None,
         "cnames": [_bounded(name) for name in reply.cnames[:_LISTED]] or None,
+        "end_said": reply.end_said,
         "min_ttl_s": reply.min_ttl_s,
         "over_tcp": reply.over_tcp or None,
         "truncated": reply.truncated or None,
@@ -250,9 +291,9 @@ def _bounded(name: str) -> str:
     return printable(name.encode("ascii", "backslashreplace").decode("ascii"))[:_NAME_CHARACTERS]
 
 
-def _short(name: str) -> str:
+def _short(name: str, most: int = _SHORT_CHARACTERS) -> str:
     safe = _bounded(name)
-    return safe if len(safe) <= _SHORT_CHARACTERS else f"{safe[: _SHORT_CHARACTERS - 3]}..."
+    return safe if len(safe) <= most else f"{safe[: most - 3]}..."
 
 
 _RCODES = {

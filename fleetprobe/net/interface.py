@@ -181,6 +181,8 @@ class DnsReply:
     addresses: tuple[str, ...] = ()
     cnames: tuple[str, ...] = ()
     """The alias chain in order, each entry the name pointed to."""
+    end_said: str | None = None
+    """Where the answer left the end of the chain open: the rcode, or the event, when asked for that by itself."""
     min_ttl_s: int | None = None
     over_tcp: bool = False
     truncated: bool = False
@@ -210,6 +212,8 @@ class Resolution:
     """The second opinion, per nameserver and type, when the bulk answer was not clean."""
     controls: tuple[DnsReply, ...] = ()
     """Whether each silent nameserver answers a question about the root: is it dead, or only dumb for this name."""
+    unanswered: tuple[RecordType, ...] = ()
+    """The types that no nameserver answered at all, although the other one was answered with addresses."""
     servers: tuple[str, ...] = ()
     truncated: bool = False
     lag_ms: float = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """Minor: columns were added. Major: a column changed its meaning."""
 
 Json = dict[str, Any]
@@ -127,6 +127,10 @@ RESULT: Mapping[str, Json] = {
     "dns_answers": _TEXTS_OR_NULL,
     "layers": _rows(_LAYER),
     "truncated": _BOOL,
+    "path": _TEXT_OR_NULL,
+    "sni": _TEXT_OR_NULL,
+    "host_header": _TEXT_OR_NULL,
+    "connect_to": _TEXT_OR_NULL,
 }
 
 CERTIFICATE: Mapping[str, Json] = {

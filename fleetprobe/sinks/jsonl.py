@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import stat
 import threading
 import time
@@ -17,6 +18,10 @@ _BATCH_EVERY_S = 0.05
 _BATCH_BYTES = 256 << 10
 _PENDING_MOST_BYTES = 4 << 20
 _TORN_TAIL_MOST_BYTES = 1 << 20
+_STDOUT = 1
+_STANDARD = {"stdout": _STDOUT, "stderr": 2}
+_DESCRIPTOR = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(0|[1-9]\d{0,8})")
+"""The names under which a process finds what it was started with; each is a symbolic link (fd(4), proc(5))."""
 
 
 class OutputError(Exception):
@@ -35,7 +40,10 @@ class JsonlSink:
     """Appends lines to a file or a pipe from a thread of its own, so that a slow disk delays no probe."""
 
     def __init__(self, path: str, *, append: bool = False) -> None:
-        """Open and lock `path`; `-` is standard output. Raises OutputExists, OutputLocked, OutputError."""
+        """Open and lock `path`; `-` is standard output, `/dev/fd/N` and the like what we were started with.
+
+        Raises OutputExists, OutputLocked, OutputError.
+        """
         self._fd, self._regular = _open(path, append)
         self._name = "standard output" if path == "-" else path
         self._pending: deque[bytes] = deque()
@@ -140,10 +148,24 @@ def _write_all(fd: int, data: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
+def is_stdout(path: str) -> bool:
+    """Whether a path names standard output, by `-` or by one of its names in the file system."""
+    return path == "-" or _descriptor(path) == _STDOUT
+
+
+def _descriptor(path: str) -> int | None:
+    named = _DESCRIPTOR.fullmatch(path)
+    return None if named is None else _STANDARD.get(named[1] or "") or int(named[2])
+
+
 def _open(path: str, append: bool) -> tuple[int, bool]:
     if path == "-":
-        return 1, stat.S_ISREG(os.fstat(1).st_mode)
+        return _STDOUT, stat.S_ISREG(os.fstat(_STDOUT).st_mode)
+    number = _descriptor(path)
     try:
+        if number is not None:
+            fd = _given(number)
+            return fd, stat.S_ISREG(os.fstat(fd).st_mode)
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as failure:
         raise OutputError(f"{path}: {_reason(failure)}") from failure
@@ -155,6 +177,16 @@ def _open(path: str, append: bool) -> tuple[int, bool]:
         os.close(fd)
         raise
     return fd, regular
+
+
+def _given(number: int) -> int:
+    """A copy of a descriptor that we were started with: its opener chose the file, and what was to become of it.
+
+    Of our own descriptors none is inheritable, so that no number can hit a socket of ours.
+    """
+    if not os.get_inheritable(number):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return os.dup(number)
 
 
 def _claim(fd: int, path: str, append: bool) -> None:

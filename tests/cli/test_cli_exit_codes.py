@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -159,6 +161,73 @@ def test_standard_output_gets_json_lines_beside_a_file_unless_told_to_be_quiet(t
     assert kinds((tmp_path / "b").read_text()) == ["run_start", "result", "run_end"]
     assert "tcp.refused  1  observed" in human.stdout
     assert f"records in {tmp_path / 'c'}" in human.stdout.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_by_its_name_is_standard_output_and_gets_each_line_once(name: str) -> None:
+    with closed_port() as port:
+        done = run("scan", f"127.0.0.1:{port}", "-o", name)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert kinds(done.stdout) == ["run_start", "result", "run_end"]
+
+
+def test_standard_output_by_its_name_cannot_hold_the_human_view_as_well() -> None:
+    assert run("scan", "127.0.0.1:1", "-o", "/dev/stdout", "--format", "human").returncode == 2
+
+
+def test_standard_error_by_its_name_gets_the_records() -> None:
+    with closed_port() as port:
+        done = run("scan", f"127.0.0.1:{port}", "-o", "/dev/stderr", "-q")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert kinds(done.stderr) == ["run_start", "result", "run_end"]
+
+
+def test_a_process_substitution_of_the_shell_gets_the_records(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with closed_port() as port:
+        # The shell gives the pipe as /dev/fd/N, and the writing end to nobody else.
+        words = [*FLEETPROBE, "scan", f"127.0.0.1:{port}", "-q"]
+        script = f"{shlex.join(words)} -o >(cat > {shlex.quote(str(path))}); code=$?; wait $!; exit $code"
+        done = subprocess.run(["bash", "-c", script], env=environment(), capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert kinds(path.read_text()) == ["run_start", "result", "run_end"]
+
+
+def test_a_named_pipe_and_the_null_device_are_outputs(tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    with closed_port() as port:
+        process = start("scan", f"127.0.0.1:{port}", "-o", str(fifo), "-q")
+        told = fifo.read_text()
+        _, stderr = process.communicate(timeout=60)
+        nowhere = run("scan", f"127.0.0.1:{port}", "-o", "/dev/null", "-q")
+    assert (process.returncode, stderr) == (1, b"")
+    assert kinds(told) == ["run_start", "result", "run_end"]
+    assert (nowhere.returncode, nowhere.stdout, nowhere.stderr) == (1, "", "")
+
+
+@pytest.mark.parametrize("indent", [None, 2], ids=["jq -c", "jq"])
+def test_the_failures_of_a_scan_piped_back_are_the_very_same_targets(indent: int | None) -> None:
+    with closed_port() as port, listener() as server:
+        fields = [
+            {"target": f"http://localhost:{port}/health?x=1", "host_header": "a.test", "labels": {"env": "prod"}},
+            {"target": f"tls://a.test:{port}", "sni": "b.test", "connect_to": "127.0.0.1"},
+            {"target": f"127.0.0.1:{port}"},
+            {"target": f"tcp://127.0.0.1:{port_of(server)}"},
+        ]
+        first = run("scan", "-i", "-", stdin="\n".join(map(json.dumps, fields)))
+        kept = [row for row in records(first.stdout) if row["kind"] != "result" or row["state"] == "fail"]
+        again = run("scan", "-i", "-", stdin="\n".join(json.dumps(row, indent=indent) for row in kept))
+    columns = ("target_id", "target", "path", "sni", "host_header", "connect_to", "labels", "state", "code")
+
+    def told(rows: list[dict[str, Any]]) -> list[list[Any]]:
+        return sorted(
+            ([row[name] for name in columns] for row in rows if row["kind"] == "result"), key=lambda told: told[0]
+        )
+
+    assert (first.returncode, again.returncode) == (1, 1)
+    assert len(told(kept)) == 3
+    assert told(records(again.stdout)) == told(kept)
 
 
 def test_every_line_of_a_scan_from_a_pipe_follows_the_schema() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,8 +17,8 @@ from fleetprobe.cli.terminal import UNICODE, console, show
 from fleetprobe.lab.fleet import load_fleet
 from fleetprobe.lab.grade import Answer, Grade, GradeRow
 from fleetprobe.lab.scenario import Expectation
-from tests.cli.program import run, run_on_terminal
-from tests.lab.conftest import require_lab
+from tests.cli.program import FLEETPROBE, environment, read_terminal, run, run_on_terminal
+from tests.lab.conftest import require_lab, require_program
 
 NAME = ["--name", "cli-test"]
 
@@ -100,3 +103,46 @@ def test_up_stays_up_until_down_and_any_target_can_be_checked_in_it() -> None:
     finally:
         down = run("lab", "down", *NAME)
     assert down.stdout == "lab cli-test is down\n"
+
+
+BY_HAND = """
+ip -brief addr show dev eth0
+ping -c1 -W2 203.0.113.53 | grep received
+curl -sS -m5 -o /dev/null -w 'curl %{http_code} %{ssl_verify_result}\\n' https://www.lab.test/
+openssl s_client -connect www.lab.test:443 -servername www.lab.test </dev/null 2>&1 | grep -m1 'Verify return code'
+fleetprobe check tcp://203.0.113.53:53 --format jsonl | grep -c '"state":"ok"'
+exit 7
+"""
+
+
+@pytest.mark.lab
+def test_a_shell_fed_from_a_pipe_runs_the_tools_inside_without_a_word_of_its_own() -> None:
+    require_lab()
+    for name in ("ping", "curl", "openssl"):
+        require_program(name)
+    done = run("lab", "shell", *NAME, stdin=BY_HAND)
+    assert (done.returncode, done.stderr) == (7, "")
+    own, ping, curl, verified, well = done.stdout.splitlines()
+    assert "198.18.1.10/24" in own
+    assert "1 received" in ping
+    assert (curl, verified.strip(), well) == ("curl 200 0", "Verify return code: 0 (ok)", "1")
+    assert run("lab", "down", *NAME).stdout == "lab cli-test was not up\n"
+
+
+@pytest.mark.lab
+def test_a_shell_at_a_terminal_is_interactive_and_its_exit_code_is_ours() -> None:
+    require_lab()
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *FLEETPROBE, "lab", "shell", *NAME],
+        stdin=slave, stdout=slave, stderr=slave, env=environment(),
+    ) as process:  # fmt: skip
+        os.close(slave)
+        os.write(master, b"case $- in *i*m*) echo job $((40 + 2));; esac; exit 5\n")
+        told = read_terminal(master)
+        code = process.wait(timeout=60)
+    os.close(master)
+    assert code == 5
+    assert "[lab cli-test]" in told
+    assert "job 42" in told
+    assert "no job control" not in told

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from fleetprobe.examination import Climb, Examination
+from fleetprobe.inventory import jsonl
 from fleetprobe.inventory.read import Format, InventoryError, entries
 from fleetprobe.model.target import BadLine, Entry, Target
+from fleetprobe.model.verdict import State, Verdict
+from fleetprobe.record.line import encode
+from fleetprobe.record.result import Row, result_row
 
 
 def read(data: bytes | str, form: Format | None = None, **options: Any) -> list[Entry]:
@@ -130,7 +136,73 @@ def test_jsonl_takes_targets_hosts_and_result_records_and_skips_other_records() 
 def test_a_result_of_a_target_with_sni_is_not_mistaken_for_the_same_without() -> None:
     target = Target(service="tls", host="192.0.2.1", port=636, sni="a.test")
     line = json.dumps({"kind": "result", "target": target.canonical, "target_id": target.target_id})
-    assert "records do not keep" in only_bad(read(line)).reason
+    assert "does not hold all" in only_bad(read(line)).reason
+
+
+IDENTITIES = [
+    Target(service="https", host="a.test", port=443),
+    Target(service="https", host="a.test", port=8443, path="/health?deep=1"),
+    Target(service="tls", host="192.0.2.1", port=636, sni="a.test"),
+    Target(service="http", host="2001:db8::1", port=80, host_header="b.test:8080"),
+    Target(service="tcp", host="a.test", port=22, connect_to="2001:db8::2"),
+    Target(
+        service="https", host="a.test", port=443, path="/p", sni="s.test", host_header="h.test",
+        connect_to="192.0.2.9", labels=(("env", "prod"),),
+    ),
+]  # fmt: skip
+
+
+def record_of(target: Target) -> Row:
+    """The line that a scan writes of it."""
+    examined = Examination(
+        target=target, ladder=(), started_at=0.0, started_s=0.0, ended_s=0.0,
+        trunk=Climb(purpose="climb", started_s=0.0), addresses=[], speaker=None, verdict=Verdict(state=State.OK),
+    )  # fmt: skip
+    row: Row = json.loads(encode(result_row(examined, "run", "here", 1)))
+    return row
+
+
+@pytest.mark.parametrize("target", IDENTITIES, ids=lambda target: target.target_id)
+@pytest.mark.parametrize("indent", [None, 2, "\t"], ids=["one line", "as jq prints", "by tabs"])
+def test_the_record_of_a_target_read_back_is_the_very_same_target(target: Target, indent: str | int | None) -> None:
+    (entry,) = read(json.dumps(record_of(target), indent=indent))
+    assert isinstance(entry, Target), entry
+    assert replace(entry, source=None) == target
+    assert entry.target_id == target.target_id
+
+
+@pytest.mark.parametrize("name", ["sni", "host_header", "connect_to"])
+def test_a_record_that_lost_a_part_of_its_target_is_no_other_target(name: str) -> None:
+    record = {**record_of(IDENTITIES[-1]), name: None}
+    assert "does not hold all" in only_bad(read(json.dumps(record))).reason
+
+
+def test_objects_spread_over_lines_are_told_apart_and_keep_the_number_of_their_first_line() -> None:
+    spread = json.dumps({"target": "a.test:443", "labels": {"x": "}"}}, indent=2)
+    single = '{"target": "b.test:443"}'
+    found = read("\n".join([spread, single, spread.replace("a.test", "c.test"), single.replace("b", "d")]))
+    assert brief(found) == [
+        ("stdin:1", "https://a.test:443"),
+        ("stdin:7", "https://b.test:443"),
+        ("stdin:8", "https://c.test:443"),
+        ("stdin:14", "https://d.test:443"),
+    ]
+
+
+def test_an_object_without_an_end_costs_itself_and_not_the_lines_behind_it() -> None:
+    lines = ["{", '  "target": "a.test:443",', '{"target": "b.test:443"}', "{", "}"]
+    broken, good, empty = read("\n".join(lines))
+    assert isinstance(broken, BadLine)
+    assert (broken.source, broken.reason[:8]) == ("stdin:1", "not JSON")
+    assert brief([good]) == [("stdin:3", "https://b.test:443")]
+    assert isinstance(empty, BadLine)
+    assert (empty.source, empty.reason[:12]) == ("stdin:4", "the entry mu")
+
+
+def test_an_object_spread_over_endless_lines_takes_no_more_memory_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "_SPREAD_CHARACTERS", 100)
+    lines = ["{", *(f'  "k{number}": 1,' for number in range(50)), '  "target": "a.test:1"', "}"]
+    assert "too long" in only_bad(read("\n".join(lines))).reason
 
 
 @pytest.mark.parametrize(
@@ -151,6 +223,8 @@ def test_a_result_of_a_target_with_sni_is_not_mistaken_for_the_same_without() ->
         ('{"host": "a.test", "port": 1e2}', "plain decimal"),
         ('{"target": "a.test:443", "prot": 1}', "did you mean port?"),
         ('{"kind": "result", "target": null}', "names no target"),
+        ('{"kind": "result", "target": "host:0", "code": "input.invalid"}', "named no target"),
+        ('{"kind": "result", "target": "https://a.test:443", "sni": ["b.test"]}', "field sni must be a text"),
         ('{"kind": ["result"], "target": "a.test:443"}', "unknown field 'kind'"),
         ('{"target": "a.test:443", "labels": ' + "[" * 5000 + "]" * 5000 + "}", "not JSON"),
         ('{"target": "\\ud800:443"}', "not JSON"),

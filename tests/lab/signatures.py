@@ -9,6 +9,7 @@ Observation = dict[str, Any]
 
 SLOW_HANDSHAKE_MS = 900.0
 SLOW_FIRST_BYTE_MS = 2500.0
+DRIPPING_MS = 5000.0
 SYN_RETRANSMIT_MS = (900.0, 1900.0)
 NEIGHBOUR_FAILURE_MS = (2500.0, 3900.0)
 
@@ -64,7 +65,7 @@ def _alert(number: int) -> Callable[[Observation], bool]:
 
 def _answer(address: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = address.get("answer") or address.get("tls", {}).get("answer") or {}
-    return {"text": "", "bytes": -1, "ending": None, "first_ms": None, **found}
+    return {"text": "", "bytes": -1, "ending": None, "first_ms": None, "last_ms": None, **found}
 
 
 def _ended(ending: str, *, some: bool | None = None) -> Callable[[Observation], bool]:
@@ -167,7 +168,9 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "dns.cname_dangling": _rcode("NXDOMAIN", aliases=1),
     "dns.formerr": _rcode("FORMERR"),
     "dns.tcp_blocked": lambda seen: seen["dns"]["cut"] and not seen["dns"]["addresses"],
-    "dns.slow": lambda seen: healthy(seen) and seen["dns"]["ms"] >= 2 * 1500,
+    "dns.slow": lambda seen: healthy(seen) and (
+        seen["dns"]["silent"] == ["AAAA"] or (not seen["dns"]["silent"] and seen["dns"]["ms"] >= 2 * 1500)
+    ),
     "vantage.resolver_unreachable": _rcode("silent"),
     "vantage.no_route": _at_once("Network is unreachable"),
     "vantage.gateway_unreachable": _either(
@@ -228,8 +231,9 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "http.malformed": _both(
         _ended("closed", some=True), lambda seen: _all(seen, lambda a: a["answer"]["text"].startswith("-ERR"))
     ),
-    "http.slow": _both(
-        healthy, lambda seen: _all(seen, lambda a: a["answer"]["first_ms"] >= SLOW_FIRST_BYTE_MS)
+    "http.slow": _either(
+        _both(healthy, lambda seen: _all(seen, lambda a: a["answer"]["first_ms"] >= SLOW_FIRST_BYTE_MS)),
+        _both(_ended("silent", some=True), lambda seen: _all(seen, lambda a: a["answer"]["last_ms"] >= DRIPPING_MS)),
     ),
     "app.no_banner": _ended("silent", some=False),
     "app.protocol_mismatch": lambda seen: _all(seen, lambda a: a["answer"]["text"].startswith("220 ")),

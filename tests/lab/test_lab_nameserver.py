@@ -20,6 +20,7 @@ ENTRIES = {
         DnsEntry(name="empty.lab.test"),
         DnsEntry(name="fails.lab.test", rcode="SERVFAIL"),
         DnsEntry(name="quiet.lab.test", silent=True),
+        DnsEntry(name="half.lab.test", addresses=("203.0.113.9",), ignores="AAAA"),
         DnsEntry(name="late.lab.test", addresses=("203.0.113.9",), delay_s=1.5),
         DnsEntry(name="alias.lab.test", cname="late.lab.test"),
         DnsEntry(name="round.lab.test", cname="about.lab.test"),
@@ -53,6 +54,12 @@ def test_an_answer_has_the_right_code_and_sections(
     message, _ = ask(name, kind)
     assert dns.rcode.to_text(message.rcode()) == rcode
     assert (len(message.answer), len(message.authority)) == (answers, authority)
+
+
+@pytest.mark.parametrize(("kind", "answered"), [("A", True), ("MX", True), ("AAAA", False)])
+def test_a_name_that_ignores_one_type_answers_the_others(kind: str, answered: bool) -> None:
+    found = answer(dns.message.make_query("half.lab.test", kind), ENTRIES)
+    assert (found is not None) is answered
 
 
 def test_a_truncated_name_is_answered_whole_by_tcp_only() -> None:

@@ -71,7 +71,7 @@ def pinned(name: str) -> list[str]:
 
 def resolve(name: str, resolver: str) -> dict[str, Any]:
     start = time.monotonic()
-    found: dict[str, Any] = {"addresses": [], "aliases": [], "rcode": "silent", "cut": False}
+    found: dict[str, Any] = {"addresses": [], "aliases": [], "rcode": "silent", "cut": False, "silent": []}
     for kind in ("A", "AAAA"):
         try:
             query = dns.message.make_query(name, kind)
@@ -80,6 +80,7 @@ def resolve(name: str, resolver: str) -> dict[str, Any]:
             if found["cut"]:
                 reply = dns.query.tcp(query, resolver, timeout=DNS_TIMEOUT_S)
         except dns.exception.Timeout:
+            found["silent"].append(kind)
             break
         except PermissionError:
             found["rcode"] = "denied"
@@ -237,7 +238,7 @@ def error_queue(sock: socket.socket, target: str) -> dict[str, Any] | None:
 
 
 def exchange(sock: socket.socket | ssl.SSLSocket, request: bytes, start: float) -> dict[str, Any]:
-    data, first_ms, ending = b"", None, "silent"
+    data, first_ms, last_ms, ending = b"", None, None, "silent"
     try:
         if request:
             sock.sendall(request)
@@ -246,8 +247,8 @@ def exchange(sock: socket.socket | ssl.SSLSocket, request: bytes, start: float) 
             if not chunk:
                 ending = "closed"
                 break
-            if first_ms is None:
-                first_ms = (time.monotonic() - start) * 1000
+            last_ms = (time.monotonic() - start) * 1000
+            first_ms = first_ms or last_ms
             data += chunk
             if not request or complete(data):
                 ending = "whole"
@@ -260,7 +261,8 @@ def exchange(sock: socket.socket | ssl.SSLSocket, request: bytes, start: float) 
         ending = "closed"
     except OSError as error:
         ending = os.strerror(error.errno or 0)
-    return {"text": data[:200].decode("latin-1"), "bytes": len(data), "first_ms": first_ms, "ending": ending}
+    text = data[:200].decode("latin-1")
+    return {"text": text, "bytes": len(data), "first_ms": first_ms, "last_ms": last_ms, "ending": ending}
 
 
 def complete(data: bytes) -> bool:

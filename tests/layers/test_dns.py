@@ -103,6 +103,7 @@ DANGLING = alias("gone.test", rcode="NXDOMAIN")
         pytest.param(nothing(NO_DESCRIPTOR, also=["SERVFAIL"]), "local.fd_limit", id="none, one fails"),
         pytest.param(nothing("NOERROR", NO_DESCRIPTOR), "local.fd_limit", id="half asked is not no address"),
         pytest.param(nothing(cut(NO_DESCRIPTOR)), "local.fd_limit", id="no descriptor for TCP"),
+        pytest.param(nothing(SILENT, controls=[NO_DESCRIPTOR]), "local.fd_limit", id="none for the control"),
         pytest.param(nothing(Fault(Event.ERROR, "ENFILE")), "local.fd_limit", id="none in the system"),
         pytest.param(nothing(cut(NO_SOURCE)), "local.ports_exhausted", id="no port for TCP"),
         pytest.param(nothing(NO_SOURCE), "vantage.resolver_unreachable", id="no address of ours"),
@@ -118,6 +119,15 @@ def test_somebody_spoke_so_one_event_is_enough(seen: Resolution, code: str) -> N
     finding = found(seen)
     assert (finding.code, finding.confidence, finding.silences) == (code, Confidence.OBSERVED, 0)
     assert finding.could_also_be == ()
+
+
+def test_an_end_that_was_asked_for_and_has_nothing_is_observed() -> None:
+    bare = replace(alias("bare.test"), end_said="NOERROR")
+    finding = found(nothing(bare))
+    assert (finding.code, finding.confidence) == ("dns.cname_dangling", Confidence.OBSERVED)
+    assert finding.summary.endswith("shop.test is an alias of bare.test, which has no address")
+    only_one_type = replace(NOTHING, replies=(reply(bare, A),))
+    assert found(only_one_type).confidence is Confidence.INFERRED
 
 
 @pytest.mark.parametrize("seen", [nothing(alias("bare.test")), nothing("NOERROR", alias("bare.test"))])
@@ -175,6 +185,36 @@ def test_addresses_are_a_pass_whatever_the_second_opinions_said() -> None:
 @pytest.mark.parametrize(("duration_ms", "expected"), [(1000.0, [None]), (1000.1, [None, "dns.slow"])])
 def test_slow_is_above_the_threshold_and_still_a_pass(duration_ms: float, expected: list[str | None]) -> None:
     assert codes(replace(WORKS, duration_ms=duration_ms)) == expected
+
+
+def half_answered(name: str = "shop.test", servers: Sequence[str] = (FIRST,)) -> Resolution:
+    return replace(
+        WORKS, name=name, addresses=WORKS.addresses[1:], duration_ms=2200.0, unanswered=(AAAA,),
+        replies=tuple(replace(reply(SILENT, AAAA, server), duration_ms=1200.0) for server in servers),
+    )  # fmt: skip
+
+
+def test_a_type_never_answered_is_slow_and_the_summary_names_it_and_who_kept_silent() -> None:
+    seen = half_answered()
+    passing, slow = judge(DnsFacts(seen), POLICY)
+    assert (passing.code, slow.code) == (None, "dns.slow")
+    assert slow.summary == (
+        f"shop.test: A answered, AAAA unanswered by {FIRST} for 1.2 s; clients that want both lose that time"
+    )
+    assert slow.facts["unanswered"] == ["AAAA"]
+
+
+def test_both_types_slow_is_plainly_slow_and_blames_no_type() -> None:
+    _, slow = judge(DnsFacts(replace(WORKS, duration_ms=2200.0)), POLICY)
+    assert (slow.code, slow.summary) == ("dns.slow", "shop.test took 2200 ms to resolve")
+    assert "unanswered" not in slow.facts
+
+
+def test_a_type_never_answered_of_a_long_name_by_many_long_nameservers_fits_the_summary() -> None:
+    longest = f"[{':'.join(['2001'] * 8)}]:65535"
+    summary = judge(DnsFacts(half_answered("x" * 200, [longest, SECOND, FIRST])), POLICY)[1].summary
+    assert f"x...: A answered, AAAA unanswered by {longest} and 2 more for 1.2 s" in summary
+    assert summary.endswith(" lose that time")
 
 
 def test_a_hosts_line_is_a_warning_that_names_it_and_no_answer_of_dns() -> None:

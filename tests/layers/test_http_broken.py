@@ -15,7 +15,7 @@ from fleetprobe.layers.http.judge import judge
 from fleetprobe.layers.http.layer import probe
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import Target
-from fleetprobe.model.verdict import Confidence, Finding
+from fleetprobe.model.verdict import Confidence, Finding, State
 from fleetprobe.net.fake import FakeNet, FakeStream, drive
 from fleetprobe.net.interface import Address, Event, Fault, Received
 from fleetprobe.net.script import Close, Deaf, Fail, Hear, Mute, Reset, Say, Step
@@ -168,10 +168,71 @@ def test_a_silence_that_was_our_own_lateness_blames_ourselves() -> None:
 def test_a_large_body_that_still_flows_at_the_deadline_is_not_stalled() -> None:
     drip = [Say(b"x" * 100, after_ms=900) for _ in range(20)]
     facts, net = exchange(REQUEST, Say(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"), *drip)
-    assert codes(judge(facts, POLICY)) == [None]
+    assert codes(judge(facts, POLICY)) == [None, "http.slow"]
     assert net.now() < 1000.1 + POLICY.exchange_s
-    (missed,) = judge(replace(facts, expect_body="well", body_as_expected=False), POLICY)
+    missed, _ = judge(replace(facts, expect_body="well", body_as_expected=False), POLICY)
     assert (missed.code, missed.confidence) == ("http.unexpected_body", Confidence.INFERRED)
+
+
+LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n%s\r\n"
+EVENTS = CHUNKED % b"Content-Type: Text/Event-Stream; charset=utf-8\r\n"
+DROP = Say(b"x", after_ms=200)
+
+
+def test_seventeen_of_a_hundred_thousand_bytes_are_slow_and_said_to_be() -> None:
+    facts, _ = exchange(REQUEST, Say(LONG), *[DROP] * 17, Mute())
+    passing, slow = judge(facts, POLICY)
+    assert (passing.code, slow.code, slow.state) == (None, "http.slow", State.SLOW)
+    assert slow.summary == "203.0.113.9:80 sent 17 of 100000 bytes of its body in 3.5 s and had not finished"
+
+
+def test_the_same_bytes_at_once_and_then_silence_are_a_stall() -> None:
+    assert codes(judge(exchange(REQUEST, Say(LONG + b"x" * 17), Mute())[0], POLICY)) == ["tcp.stalled"]
+
+
+@pytest.mark.parametrize(("head", "code"), [
+    (CHUNKED % b"", "http.slow"),
+    (CHUNKED % b"Content-Type: text/plain\r\n", "http.slow"),
+    (b"HTTP/1.1 200 OK\r\n\r\n", "http.slow"),
+    (EVENTS, None),
+    (LONG.replace(b"\r\n\r\n", b"\r\nContent-Type: text/event-stream\r\n\r\n"), "http.slow"),
+])
+def test_a_body_of_unknown_length_that_drips_is_slow_unless_it_is_meant_to_go_on(head: bytes, code: str | None) -> None:
+    drop = Say(b"1\r\nx\r\n", after_ms=400)
+    facts, _ = exchange(REQUEST, Say(head), *[drop] * 12, Mute())
+    assert codes(judge(facts, POLICY)) == [None, code][: 2 if code else 1]
+
+
+def test_a_large_body_of_which_enough_was_read_is_well() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"
+    facts, _ = exchange(REQUEST, Say(head), *[Say(b"x" * 16384, after_ms=200) for _ in range(17)], Mute())
+    assert (codes(judge(facts, POLICY)), facts.body_complete) == ([None], False)
+
+
+@pytest.mark.parametrize(("piece", "code"), [(20_000, None), (200, "http.slow")])
+def test_where_our_own_time_was_short_the_pace_counts(piece: int, code: str | None) -> None:
+    """One second of the two that a server may take: half of what we read of a body is due by then."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"
+    net = FakeNet().host(HOST.text, 80, REQUEST, Say(head), *[Say(b"x" * piece, after_ms=100)] * 20)
+    _, stream = drive(net.dial(HOST, 80, net.now() + 1))
+    ground = Ground(target=PLAIN, policy=POLICY, deadline=net.now() + 1.0, address=HOST, stream=stream)
+    facts = drive(probe(ground, net))
+    assert facts.ending.event is Event.SILENT
+    assert codes(judge(facts, POLICY)) == [None, code][: 2 if code else 1]
+
+
+def test_a_body_that_came_slowly_because_we_were_late_is_not_judged() -> None:
+    facts, _ = exchange(REQUEST, Say(LONG), *[DROP] * 17, Mute())
+    late = replace(facts, ending=replace(facts.ending, lag_ms=351.0))
+    assert codes(judge(late, POLICY)) == [None]
+    assert codes(judge(replace(facts, ending=replace(facts.ending, lag_ms=349.0)), POLICY)) == [None, "http.slow"]
+
+
+def test_a_dripping_error_page_is_an_error_first() -> None:
+    head = LONG.replace(b"200 OK", b"502 Bad Gateway")
+    facts, _ = exchange(REQUEST, Say(head), *[DROP] * 17, Mute())
+    assert codes(judge(facts, POLICY)) == ["http.bad_gateway", "http.slow"]
 
 
 def test_head_and_body_have_a_budget_each() -> None:

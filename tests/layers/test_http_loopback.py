@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -108,6 +109,22 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 def test_a_real_server_gets_the_code_of_its_behaviour(behave: Peer, code: str | None) -> None:
     with serving(behave) as port:
         assert asyncio.run(climb(HTTP, "http", port)) == [code]
+
+
+def drip(peer: socket.socket) -> None:
+    """A byte of a long body every tenth of a second, until the other side has had enough."""
+    hear_request(peer)
+    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    with suppress(ConnectionError):
+        for _ in range(50):
+            time.sleep(0.1)
+            peer.sendall(b"x")
+    peer.close()
+
+
+def test_a_real_server_whose_body_drips_is_slow_and_never_plainly_well() -> None:
+    with serving(drip) as port:
+        assert asyncio.run(climb(HTTP, "http", port)) == [None, "http.slow"]
 
 
 @pytest.mark.parametrize(("behave", "code"), [

@@ -62,6 +62,8 @@ class HostileServer:
     asked_root: int = 0
     seen_over_tcp: int = 0
     mute: bool = False
+    heals: bool = False
+    """Answer every name well, whatever its first label asks for."""
 
     def answer(self, wire: bytes, *, over_tcp: bool) -> Sends:
         query = dns.message.from_wire(wire)
@@ -76,11 +78,15 @@ class HostileServer:
     def _sends(self, kind: str, query: dns.message.Message, over_tcp: bool) -> Sends:
         name, record_type = query.question[0].name, query.question[0].rdtype
         good = self._good(query).to_wire()
-        match kind.split("-")[0]:
+        match "good" if self.heals else kind.split("-")[0]:
             case "silent":
                 return []
             case "mutefour" if record_type == dns.rdatatype.A:
                 return []
+            case "mutesix" if record_type == dns.rdatatype.AAAA:
+                return []
+            case "slowsix" if record_type == dns.rdatatype.AAAA:
+                return [(0.7, good)]
             case "slow":
                 return [(1.5, good)]
             case "slowish":
@@ -133,6 +139,8 @@ class HostileServer:
             case "dangling":
                 gone = dns.name.from_text("gone.test.")
                 return [(0.0, self._aliases(query, [name, gone], rcode=dns.rcode.NXDOMAIN))]
+            case "bare":
+                return [(0.0, self._aliases(query, [name, self._bare_end(name)]))]
             case "alias":
                 end = dns.name.from_text("end.test.")
                 return [(0.0, self._aliases(query, [name, end], ends_well=True))]
@@ -147,6 +155,21 @@ class HostileServer:
             case "unrelated":
                 return [(0.0, self._unrelated(query))]
         return [(0.0, good)]
+
+    @staticmethod
+    def _bare_end(name: dns.name.Name) -> dns.name.Name:
+        """`bare-nx` leads to `nx`, `bare-bare-nx` to `bare-nx`; some ends have a rule of their own."""
+        rest = name.labels[0].decode().removeprefix("bare-")
+        match rest.split("-"):
+            case ["round"]:
+                rest = "bare-back"
+            case ["back"]:
+                rest = "bare-round"
+            case ["deep", number]:
+                rest = f"bare-deep-{int(number) + 1}"
+            case ["root"]:
+                return dns.name.root
+        return dns.name.from_text(f"{rest}.test.")
 
     def _good(self, query: dns.message.Message) -> dns.message.Message:
         answer = dns.message.make_response(query)
@@ -378,6 +401,46 @@ def test_a_family_that_is_silent_beside_one_that_works_costs_a_bounded_wait(
             resolution = await ask(resolver, "mutefour.test", 8.0)
             assert texts(resolution) == ["2001:db8::1"]
             assert resolution.duration_ms < 1200
+            assert resolution.unanswered == (RecordType.A,)
+
+    runner(work())
+
+
+def test_a_type_that_nobody_answers_is_named_as_what_the_time_went_into(runner: Run) -> None:
+    async def work() -> None:
+        async with hostile() as server, resolving(server.text) as resolver:
+            resolution = await ask(resolver, "mutesix.test", 4.0)
+            assert texts(resolution) == ["198.18.0.1"]
+            assert resolution.unanswered == (RecordType.AAAA,)
+            _, slow = judge(DnsFacts(resolution), Policy())
+            assert slow.code == "dns.slow"
+            assert slow.summary.startswith(f"mutesix.test: A answered, AAAA unanswered by {server.text} for 1.")
+
+    runner(work())
+
+
+@pytest.mark.parametrize("name", ["slow.test", "slowsix.test"])
+def test_a_type_that_is_answered_late_is_slow_and_not_unanswered(runner: Run, name: str) -> None:
+    async def work() -> None:
+        async with hostile() as server, resolving(server.text) as resolver:
+            resolution = await ask(resolver, name, 4.0)
+            assert texts(resolution) == ["2001:db8::1", "198.18.0.1"]
+            assert resolution.unanswered == ()
+            _, slow = judge(DnsFacts(resolution), Policy())
+            assert slow.code == "dns.slow"
+            assert slow.summary == f"{name} took {resolution.duration_ms:.0f} ms to resolve"
+
+    runner(work())
+
+
+def test_a_second_nameserver_that_answers_the_type_leaves_nothing_unanswered(runner: Run) -> None:
+    async def work() -> None:
+        async with hostile() as ignores, hostile() as answers:
+            answers.heals = True
+            async with resolving(ignores.text, answers.text) as resolver:
+                resolution = await ask(resolver, "mutesix.test", 4.0)
+                assert texts(resolution) == ["2001:db8::1", "198.18.0.1"]
+                assert resolution.unanswered == ()
 
     runner(work())
 
@@ -467,6 +530,81 @@ def test_an_alias_chain_is_followed_and_only_its_end_counts(runner: Run) -> None
             assert texts(resolution) == ["198.18.0.2"]
             assert resolution.cnames == ("end.test",)
             assert resolution.min_ttl_s == 30
+
+    runner(work())
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "confidence", "said"),
+    [
+        ("bare-nx.test", "dns.cname_dangling", Confidence.OBSERVED, "is an alias of nx.test, which does not exist"),
+        ("bare-nodata.test", "dns.cname_dangling", Confidence.OBSERVED, "of nodata.test, which has no address"),
+        ("bare-bare-nx.test", "dns.cname_dangling", Confidence.OBSERVED, "of nx.test, which does not exist"),
+        ("bare-dangling.test", "dns.cname_dangling", Confidence.OBSERVED, "of gone.test, which does not exist"),
+        ("bare-refused.test", "dns.cname_dangling", Confidence.INFERRED, "asked for that: REFUSED"),
+        ("bare-silent.test", "dns.cname_dangling", Confidence.INFERRED, "asked for that: silent"),
+        ("bare-deep-0.test", "dns.cname_dangling", Confidence.INFERRED, "no address comes with it"),
+        ("bare-root.test", "dns.cname_dangling", Confidence.INFERRED, "asked for that: REFUSED"),
+        ("bare-round.test", "dns.cname_loop", Confidence.OBSERVED, "lead back to bare-round.test after 2 steps"),
+        ("bare-loop.test", "dns.cname_loop", Confidence.OBSERVED, "lead back to loop.test after 3 steps"),
+        ("bare-longchain.test", "dns.cname_loop", Confidence.OBSERVED, "through 16 aliases"),
+    ],
+)  # fmt: skip
+def test_an_alias_that_comes_alone_is_followed_to_what_its_end_is(
+    runner: Run, name: str, code: str, confidence: Confidence, said: str
+) -> None:
+    async def work() -> None:
+        async with hostile() as server, resolving(server.text) as resolver:
+            resolution = await ask(resolver, name, 2.0)
+            finding = judge(DnsFacts(resolution), Policy())[0]
+            assert (finding.code, finding.confidence) == (code, confidence)
+            assert said in finding.summary
+            assert resolution.duration_ms < 2200
+
+    runner(work())
+
+
+def test_an_alias_that_comes_alone_works_when_its_end_does(runner: Run) -> None:
+    async def work() -> None:
+        async with hostile() as server, resolving(server.text) as resolver:
+            resolution = await ask(resolver, "bare-bare-good.test")
+            assert texts(resolution) == ["2001:db8::1", "198.18.0.1"]
+            assert resolution.cnames == ("bare-good.test", "good.test")
+            assert resolution.min_ttl_s == 30
+            assert verdict(resolution)[0] is None
+
+    runner(work())
+
+
+def test_an_end_of_one_family_is_enough_and_the_other_family_only_is_no_proof(runner: Run) -> None:
+    async def work() -> None:
+        async with hostile() as server, resolving(server.text) as resolver:
+            assert texts(await ask(resolver, "bare-fouronly.test")) == ["198.18.0.1"]
+        async with hostile() as server, resolving(server.text, families=frozenset({6})) as resolver:
+            finding = judge(DnsFacts(await ask(resolver, "bare-fouronly.test")), Policy())[0]
+            assert (finding.code, finding.confidence) == ("dns.cname_dangling", Confidence.INFERRED)
+            assert "which has no AAAA record" in finding.summary
+
+    runner(work())
+
+
+def test_a_chain_without_end_costs_a_bounded_number_of_questions(runner: Run) -> None:
+    async def work() -> None:
+        async with hostile() as server, resolving(server.text, families=frozenset({4})) as resolver:
+            await ask(resolver, "bare-deep-0.test")
+            # Once in bulk, once directly, and then eight links further.
+            assert server.asked["bare-deep-0.test"] == 2
+            assert sum(server.asked.values()) == 10
+
+    runner(work())
+
+
+def test_a_second_nameserver_that_follows_the_alias_makes_up_for_one_that_does_not(runner: Run) -> None:
+    async def work() -> None:
+        async with hostile() as bare, hostile() as follows:
+            follows.heals = True
+            async with resolving(bare.text, follows.text) as resolver:
+                assert texts(await ask(resolver, "bare-refused.test"))
 
     runner(work())
 

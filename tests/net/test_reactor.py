@@ -7,32 +7,9 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 
-import pytest
-import uvloop
-
 from fleetprobe.net.live.reactor import READ, WRITE, Reactor
 
 Case = Callable[[Reactor], Awaitable[None]]
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def within(request: pytest.FixtureRequest) -> Callable[[Case], None]:
-    """Run a case with a reactor on either event loop."""
-
-    def run(case: Case) -> None:
-        async def main() -> None:
-            reactor = Reactor(asyncio.get_running_loop())
-            try:
-                await asyncio.wait_for(case(reactor), 10)
-            finally:
-                reactor.close()
-
-        if request.param == "uvloop":
-            uvloop.run(main())
-        else:
-            asyncio.run(main())
-
-    return run
 
 
 def test_silence_ends_at_the_deadline_and_not_before(within: Callable[[Case], None]) -> None:

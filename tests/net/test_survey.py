@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -51,21 +51,6 @@ def run(case: Case, heard: Heard | None = None) -> None:
             reactor.close()
 
     uvloop.run(main())
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A loopback port whose full backlog drops every further SYN."""
-    with socket.socket() as server:
-        server.bind((HERE.text, 0))
-        server.listen(0)
-        callers = [socket.socket() for _ in range(3)]
-        for caller in callers:
-            caller.setblocking(False)
-            caller.connect_ex(server.getsockname())
-        yield int(server.getsockname()[1])
-        for caller in callers:
-            caller.close()
 
 
 # What has been heard costs no packet.

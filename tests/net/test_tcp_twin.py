@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,66 +19,12 @@ from fleetprobe.net.interface import Address, Event
 from fleetprobe.net.live import tcp
 from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.witness import CUT_SHORT
+from tests.net.backlog import Full
 
 Case = Callable[[Reactor], Awaitable[None]]
 HERE = Address("127.0.0.1", 4)
 ROOT = Path(__file__).parents[2]
 UNSHARE = ("unshare", "--user", "--map-root-user", "--net", "--fork", "--kill-child")
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def within(request: pytest.FixtureRequest) -> Callable[[Case], None]:
-    """Run a case on either loop, and see that it left no descriptor open."""
-
-    def run(case: Case) -> None:
-        async def main() -> None:
-            reactor = Reactor(asyncio.get_running_loop())
-            before = len(os.listdir("/proc/self/fd"))
-            try:
-                await asyncio.wait_for(case(reactor), 10)
-                assert len(os.listdir("/proc/self/fd")) == before
-            finally:
-                reactor.close()
-
-        if request.param == "uvloop":
-            uvloop.run(main())
-        else:
-            asyncio.run(main())
-
-    return run
-
-
-class Full:
-    """A listener whose full backlog drops SYNs until it is `opened`."""
-
-    def __init__(self) -> None:
-        self.server = socket.socket()
-        self.server.bind((HERE.text, 0))
-        self.server.listen(0)
-        self.port = int(self.server.getsockname()[1])
-        self._callers = [socket.socket() for _ in range(3)]
-        for caller in self._callers:
-            caller.setblocking(False)
-            caller.connect_ex(self.server.getsockname())
-
-    def opened(self) -> None:
-        """From now on a SYN is answered."""
-        self.server.listen(64)
-
-    def shut(self) -> None:
-        """From now on a SYN is refused."""
-        self.server.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        for one in (*self._callers, self.server):
-            one.close()
-
-
-@pytest.fixture
-def full() -> Iterator[Full]:
-    there = Full()
-    yield there
-    there.close()
 
 
 def test_two_silent_attempts_are_both_told_with_their_own_source_ports(

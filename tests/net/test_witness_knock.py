@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import anyio
 import pytest
-import uvloop
 
 from fleetprobe.net.interface import Address, Dial, Event, Fault, Icmp
 from fleetprobe.net.live import ping, rst_origin, udp, walk
@@ -20,43 +19,6 @@ from fleetprobe.net.witness import Hop, Poked, RstOrigin, any_answer, host_answe
 
 HERE = Address("127.0.0.1", 4)
 Case = Callable[[Reactor], Awaitable[None]]
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def within(request: pytest.FixtureRequest) -> Callable[[Case], None]:
-    """Run a case with a reactor on either event loop, and see that it left no descriptor open."""
-
-    def run(case: Case) -> None:
-        async def main() -> None:
-            reactor = Reactor(asyncio.get_running_loop())
-            try:
-                before = len(os.listdir("/proc/self/fd"))
-                await asyncio.wait_for(case(reactor), 10)
-                assert len(os.listdir("/proc/self/fd")) == before
-            finally:
-                reactor.close()
-
-        if request.param == "uvloop":
-            uvloop.run(main())
-        else:
-            asyncio.run(main())
-
-    return run
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A loopback port whose full backlog drops every further SYN."""
-    with socket.socket() as server:
-        server.bind((HERE.text, 0))
-        server.listen(0)
-        callers = [socket.socket() for _ in range(3)]
-        for caller in callers:
-            caller.setblocking(False)
-            caller.connect_ex(server.getsockname())
-        yield int(server.getsockname()[1])
-        for caller in callers:
-            caller.close()
 
 
 def dial(fault: Fault | None) -> Dial:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetprobe.sinks.jsonl import JsonlSink, OutputError, OutputExists, OutputLocked
+from fleetprobe.sinks.jsonl import JsonlSink, OutputError, OutputExists, OutputLocked, is_stdout
 
 
 def lines(count: int) -> list[bytes]:
@@ -84,6 +84,45 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         JsonlSink(str(tmp_path / "out.jsonl"))
     assert victim.read_bytes() == b""
+
+
+def test_a_symbolic_link_to_standard_output_is_a_link_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").symlink_to("/dev/stdout")
+    with pytest.raises(OutputError, match="ELOOP"):
+        JsonlSink(str(tmp_path / "out.jsonl"))
+
+
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_a_descriptor_that_we_were_given_is_written_to_and_left_open(tmp_path: Path, folder: str) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(b"before\n")
+    given = os.open(path, os.O_WRONLY | os.O_APPEND)
+    os.set_inheritable(given, True)
+    with JsonlSink(f"{folder}/{given}") as sink:
+        sink.write(b"{}\n")
+    os.write(given, b"after\n")
+    os.close(given)
+    assert path.read_bytes() == b"before\n{}\nafter\n"
+
+
+def test_a_descriptor_of_our_own_or_of_nobody_is_not_taken_for_an_output() -> None:
+    ours, theirs = os.pipe()
+    with pytest.raises(OutputError, match="EBADF"):
+        JsonlSink(f"/dev/fd/{theirs}")
+    os.close(ours)
+    os.close(theirs)
+    with pytest.raises(OutputError, match="EBADF"):
+        JsonlSink(f"/dev/fd/{theirs}")
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [("-", True), ("/dev/stdout", True), ("/dev/fd/1", True), ("/proc/self/fd/1", True), ("/dev/fd/01", False),
+     ("/dev/stderr", False), ("/dev/fd/11", False), ("/dev/fd/", False), ("/dev/stdout/", False),
+     ("./-", False), ("dev/stdout", False), ("/tmp/dev/stdout", False), ("/dev/stdout\n", False)],
+)  # fmt: skip
+def test_standard_output_is_known_by_all_its_names_and_no_other(path: str, named: bool) -> None:
+    assert is_stdout(path) is named
 
 
 @pytest.mark.parametrize("path", ["missing/out.jsonl", "."])

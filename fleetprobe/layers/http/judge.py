@@ -9,7 +9,7 @@ from fleetprobe.layer import found, passed
 from fleetprobe.layers.conversation import Phase, broken
 from fleetprobe.layers.first_bytes import printable
 from fleetprobe.layers.http.facts import HttpFacts
-from fleetprobe.layers.http.response import KEPT_BYTES, Malformation
+from fleetprobe.layers.http.response import ENOUGH_BYTES, KEPT_BYTES, Malformation
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
 from fleetprobe.net.interface import Event
@@ -72,7 +72,7 @@ def _broken_body(facts: HttpFacts) -> Sequence[Finding]:
 
 
 def _still_flowing(facts: HttpFacts) -> bool:
-    """A body that was still coming when our time was up is large or slow, not stalled.
+    """A body that was still coming when our time was up is slow (`_dripping`), not stalled.
 
     Stalled is what was silent for the second half of the time that we gave it.
     """
@@ -138,8 +138,12 @@ def _warning(facts: HttpFacts) -> Sequence[Finding]:
 
 
 def _slow(facts: HttpFacts, policy: Policy) -> Sequence[Finding]:
-    """Judged on the first byte, and never when we were late ourselves."""
+    """Judged on a body that did not end, else on the first byte, and never when we were late ourselves."""
     first_ms, slow = facts.ending.first_byte_ms, policy.slow
+    if _dripping(facts, policy):
+        of = "" if facts.content_length_bytes is None else f" of {facts.content_length_bytes}"
+        body = f"sent {facts.body_bytes}{of} bytes of its body in {facts.body_ms / 1000:.1f} s"
+        return (found("http.slow", f"{facts.ending.peer} {body} and had not finished", facts.record()),)
     if first_ms is None or facts.ending.lag_ms > slow.lag_share * first_ms:
         return ()
     limit_ms = slow.http_ms + slow.http_rtts * (facts.ending.rtt_ms or 0.0)
@@ -147,6 +151,29 @@ def _slow(facts: HttpFacts, policy: Policy) -> Sequence[Finding]:
         return ()
     summary = f"{facts.ending.peer} took {first_ms:.0f} ms to its first byte, more than {limit_ms:.0f} ms"
     return (found("http.slow", summary, facts.record()),)
+
+
+def _dripping(facts: HttpFacts, policy: Policy) -> bool:
+    """A body that our time was too short for, although it sent less than a working server has sent by then.
+
+    What a working server sends is its whole body, or as much as we read of any, within the threshold of
+    slowness; where our own time was shorter than that, its share. Types that never end say nothing.
+    """
+    ending = facts.ending
+    unfinished = ending.event is Event.SILENT and ending.phase is Phase.IN_BODY and _still_flowing(facts)
+    if not unfinished or ending.lag_ms > policy.slow.lag_share * facts.body_ms:
+        return False
+    declared = facts.content_length_bytes
+    media_type = facts.fields.get("content-type", b"").partition(b";")[0].strip().lower()
+    if declared is None and media_type in _ENDLESS:
+        return False
+    due_bytes = ENOUGH_BYTES if declared is None else min(declared, ENOUGH_BYTES)
+    limit_ms = policy.slow.http_ms + policy.slow.http_rtts * (ending.rtt_ms or 0.0)
+    return facts.body_bytes < due_bytes * min(1.0, facts.body_ms / limit_ms)
+
+
+_ENDLESS = frozenset({b"text/event-stream", b"multipart/x-mixed-replace"})
+"""Bodies that are meant to go on for as long as somebody listens: server-sent events, pictures of a camera."""
 
 
 def _software(facts: HttpFacts) -> str:

@@ -227,6 +227,7 @@ class Resolver:
             bulk_error=", ".join(errors) or None,
             replies=replies,
             controls=controls,
+            unanswered=_unanswered(answers, replies) if addresses else (),
             servers=self._names,
             truncated=any(best.cut for best in told) or len(addresses) < len(texts),
         )
@@ -246,6 +247,19 @@ def _unclean(answers: _Answers) -> tuple[RecordType, ...]:
     if not _usable(answers):
         return tuple(answers)
     return tuple(kind for kind, answer in answers.items() if not answer.addresses and not answer.no_data)
+
+
+def _unanswered(answers: _Answers, replies: Sequence[DnsReply]) -> tuple[RecordType, ...]:
+    """The types to which nobody said anything, neither in bulk nor asked directly and by name."""
+    silent = (kind for kind, answer in answers.items() if answer.silent)
+    return tuple(kind for kind in silent if _all_silent([r for r in replies if r.record_type is kind]))
+
+
+def _all_silent(replies: Sequence[DnsReply]) -> bool:
+    return bool(replies) and all(
+        reply.fault is not None and reply.fault.event is Event.SILENT and reply.rcode is None
+        for reply in replies
+    )
 
 
 def _best(kind: RecordType, answer: BulkAnswer, replies: Sequence[DnsReply]) -> BulkAnswer:

@@ -28,6 +28,8 @@ class BulkAnswer:
     cnames: tuple[str, ...] = ()
     min_ttl_s: int | None = None
     error: str | None = None
+    silent: bool = False
+    """Nobody has answered so far, or c-ares has given up waiting."""
     no_data: bool = False
     cut: bool = False
 
@@ -56,7 +58,7 @@ def ask_bulk(bulk: aiodns.DNSResolver, name: str, kinds: Sequence[RecordType]) -
 def read_answer(name: str, kind: RecordType, future: Pending) -> BulkAnswer:
     """What a bulk answer says about a name, aliases followed: c-ares takes any record for an answer."""
     if not future.done():
-        return BulkAnswer(error="silent")
+        return BulkAnswer(error="silent", silent=True)
     if future.cancelled():
         return BulkAnswer(error="cancelled")
     error = future.exception()
@@ -64,6 +66,7 @@ def read_answer(name: str, kind: RecordType, future: Pending) -> BulkAnswer:
         number = error.args[0] if error.args else None
         return BulkAnswer(
             error=pycares.errno.errorcode.get(number, str(number)),
+            silent=number == pycares.errno.ARES_ETIMEOUT,
             no_data=number == pycares.errno.ARES_ENODATA,
         )
     return _follow(name, kind, future.result().answer)

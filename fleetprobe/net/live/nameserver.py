@@ -9,6 +9,7 @@ import dns.name
 import dns.rdatatype
 
 from fleetprobe.net.interface import DnsReply, Event, Fault, RecordType
+from fleetprobe.net.live.dns_alias import ask_to_the_end
 from fleetprobe.net.live.dns_question import Question
 from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.live.resolv_conf import ServerAddress
@@ -49,10 +50,7 @@ class Nameserver:
         if not await self._slot(until_s):
             return self._not_asked(record_type, self._no_turn())
         try:
-            question = Question(
-                self.address, self._reactor, name, dns.rdatatype.from_text(record_type), until_s
-            )
-            reply = await question.settle(record_type)
+            reply = await ask_to_the_end(self.address, self._reactor, name, record_type, until_s)
         finally:
             self._slots.release()
         self._note_reply(reply)
