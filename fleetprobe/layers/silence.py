@@ -306,7 +306,10 @@ def _nothing(facts: SilenceFacts) -> Sequence[Finding]:
         summary = f"{facts.survey.address.text} gave no answer of any kind: ports, UDP, ping"
         code, factor = "ip.host_silent", None
     else:
-        summary = f"nothing answers behind {last[1]} (hop {last[0]}) on the way to {facts.survey.address.text}"
+        text, walked = facts.survey.address.text, facts.survey.walked
+        # A walk to somebody else of the prefix saw the routers towards all of it, as far as one can tell.
+        whose = "" if walked in (None, text) else f"the {'/48' if ':' in text else '/24'} of "
+        summary = f"nothing answers behind {last[1]} (hop {last[0]}) on the way to {whose}{text}"
         code, factor = "ip.path_dies", f"router {last[1]}"
     finding = found(
         code, summary, facts.record(),

@@ -402,3 +402,13 @@ def test_the_deadline_of_the_target_cuts_the_survey() -> None:
     assert net.now() - started == pytest.approx(0.2)
 
 
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [(HOST, f"(hop 2) on the way to {HOST.text}"), (SIBLING, f"on the way to the /24 of {HOST.text}")],
+)
+def test_a_path_walked_to_a_neighbour_is_not_told_as_the_path_to_this_host(to: Address, words: str) -> None:
+    finding = blame(facts(walk=walk(R1, R2, to=to)))
+    assert finding.code == "ip.path_dies"
+    assert finding.summary.endswith(words)

@@ -8,8 +8,8 @@ import pytest
 
 from fleetprobe.net import nearby
 from fleetprobe.net.fake import FakeNet, drive
+from fleetprobe.net.heard import Heard
 from fleetprobe.net.interface import Address, Dial, Event, Fault, Icmp, Route
-from fleetprobe.net.live.survey import Heard
 from fleetprobe.net.nearby import NOTHING_NEARBY, Nearby, Neighbourhoods, prefix_key
 from fleetprobe.net.script import REFUSED, SILENT
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from fleetprobe.net import heard as heard_module
+from fleetprobe.net.heard import Heard
 from fleetprobe.net.interface import Address, Dial, Event, Fault, Icmp, Route
 from fleetprobe.net.live import survey as live
 from fleetprobe.net.live import walk
 from fleetprobe.net.live.held import Holder
 from fleetprobe.net.live.reactor import Reactor
-from fleetprobe.net.live.survey import Heard, Surveyor
+from fleetprobe.net.live.survey import Surveyor
 from fleetprobe.net.script import REFUSED, SILENT
 from fleetprobe.net.witness import Poked, Reached, Walk, host_answer
 
@@ -101,7 +103,7 @@ def test_our_own_addresses_prove_no_family() -> None:
 
 
 def test_memory_of_answers_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "_KEPT", 3)
+    monkeypatch.setattr(heard_module, "_KEPT", 3)
     heard = Heard()
     many = [Address(f"198.51.100.{n}", 4) for n in range(10)]
     for address in many:

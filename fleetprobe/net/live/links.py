@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from fleetprobe.net.live.netlink import Rtnetlink, address_text, attributes
 from fleetprobe.net.witness import Link, Neighbour, NeighbourState
@@ -34,7 +34,8 @@ _STATES = {
     0x80: NeighbourState.PERMANENT,
 }
 _SHARED_S = 0.05
-_COUNTERS = Path("/proc/net/dev")
+_COUNTERS = "/proc/net/dev"
+_COUNTERS_BYTES = 1 << 16
 _PACKETS_OUT = 9
 """Column of /proc/net/dev after the colon: eight of receiving, then bytes and packets of sending."""
 
@@ -105,12 +106,18 @@ class LinkTable:
 def packets_out(interface: str) -> int | None:
     """Packets sent by an interface of our network namespace so far; None: no such interface, or no /proc."""
     try:
-        lines = _COUNTERS.read_text(encoding="ascii", errors="replace").splitlines()
+        # Read twice for every silent target, hence without a text layer above it.
+        counters = os.open(_COUNTERS, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(counters, _COUNTERS_BYTES)
+        finally:
+            os.close(counters)
     except OSError:
         return None
-    for line in lines:
-        name, colon, numbers = line.partition(":")
-        if colon and name.strip() == interface:
+    wanted = os.fsencode(interface)
+    for line in text.splitlines():
+        name, colon, numbers = line.partition(b":")
+        if colon and name.strip() == wanted:
             return int(numbers.split()[_PACKETS_OUT])
     return None
 

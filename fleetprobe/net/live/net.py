@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from fleetprobe.net.heard import Heard
 from fleetprobe.net.interface import Address, Dial, Handshake, Hello, Resolution, Route, Stream
 from fleetprobe.net.live import tcp
 from fleetprobe.net.live.dns import Resolver
@@ -15,7 +16,7 @@ from fleetprobe.net.live.links import open_links, packets_out
 from fleetprobe.net.live.netlink import open_table
 from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.live.rst_origin import rst_origin
-from fleetprobe.net.live.survey import Heard, Surveyor
+from fleetprobe.net.live.survey import Surveyor
 from fleetprobe.net.live.tls import Handshaker
 from fleetprobe.net.survey import Survey
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin

@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from fleetprobe.net.interface import Address, Dial, Route
+from fleetprobe.net.heard import Heard
+from fleetprobe.net.interface import Address, Route
 from fleetprobe.net.live import knock, ping, tcp, udp, walk
 from fleetprobe.net.live.held import Holder
 from fleetprobe.net.live.links import LinkTable, packets_out
 from fleetprobe.net.live.reactor import Reactor
-from fleetprobe.net.nearby import NOTHING_NEARBY, Key, Nearby, Neighbourhoods, prefix_key
+from fleetprobe.net.nearby import Key, prefix_key
 from fleetprobe.net.survey import Survey
-from fleetprobe.net.witness import Neighbour, Ping, Poke, Walk, any_answer, host_answer
+from fleetprobe.net.witness import Neighbour, Ping, Poke, Walk, host_answer
 
 T = TypeVar("T")
 
@@ -28,56 +29,8 @@ _PATIENCE_S = 0.1
 _WALKERS = 3
 _GATEWAY_FRESH_S = 1.0
 _FRESH = 1
+_CONNTRACK_FRESH_S = 0.1
 _CONNTRACK = Path("/proc/sys/net/netfilter")
-
-
-class Heard:
-    """What has answered in this run: evidence that costs no packet."""
-
-    def __init__(self) -> None:
-        self._ports: OrderedDict[str, int] = OrderedDict()
-        self._gateways: set[str] = set()
-        self._families: set[int] = set()
-        self._neighbourhoods = Neighbourhoods()
-
-    def note(self, dial: Dial, route: Route | None) -> None:
-        """Remember an answer that bears the address itself, and what routers say; our own addresses tell nothing."""
-        if route is not None and route.local:
-            return
-        if route is not None:
-            self.overhear(dial, route)
-        if not host_answer(dial):
-            return
-        self._ports[dial.address.text] = dial.port
-        if len(self._ports) > _KEPT:
-            self._ports.popitem(last=False)
-        if route is not None:
-            self._families.add(dial.address.family)
-
-    def overhear(self, dial: Dial, route: Route) -> None:
-        """Remember what an attempt, also one of a survey, tells of the next hop and of what is behind it."""
-        if route.gateway is not None and any_answer(dial):
-            self._gateways.add(route.gateway)
-            self._neighbourhoods.note(dial, route.gateway)
-
-    def nearby(self, address: Address, route: Route, now_s: float) -> Nearby:
-        """What was heard of the prefix of an address; nothing on our own link, where no router stands between."""
-        if route.gateway is None:
-            return NOTHING_NEARBY
-        return self._neighbourhoods.around(address, route.gateway, now_s)
-
-    def port(self, address: Address, other_than: int) -> int | None:
-        """A port of the address that answered, if it is not the one in question."""
-        port = self._ports.get(address.text)
-        return None if port == other_than else port
-
-    def beyond(self, gateway: str | None) -> bool:
-        """Whether the gateway, or anything behind it, has answered."""
-        return gateway is not None and gateway in self._gateways
-
-    def family(self, family: int) -> bool:
-        """Whether anything but ourselves has answered over that family."""
-        return family in self._families
 
 
 class Surveyor:
@@ -89,6 +42,7 @@ class Surveyor:
         self._heard = heard
         self._holder = holder
         self._gateways: dict[str, tuple[float, asyncio.Future[tuple[Poke, Ping]]]] = {}
+        self._conntrack: tuple[float, float | None] = float("-inf"), None
         self._walks: OrderedDict[Key, list[asyncio.Task[Walk]]] = OrderedDict()
 
     async def survey(self, address: Address, port: int, route: Route, until_s: float) -> Survey:
@@ -127,7 +81,7 @@ class Surveyor:
             gateway_poke=gateway_told[0] if gateway_told else None,
             gateway_ping=gateway_told[1] if gateway_told else None,
             heard_port=self._heard.port(address, port),
-            conntrack_share=_conntrack_share(),
+            conntrack_share=self._conntrack_share(),
         )
         for dial in told.dials:
             self._heard.overhear(dial, route)
@@ -172,6 +126,18 @@ class Surveyor:
         walks = [task.result() for task in done if not task.cancelled()]
         return max(walks, key=_length, default=None)
 
+    def _conntrack_share(self) -> float | None:
+        """Entries over limit of our own connection table (nf_conntrack), where this machine has one."""
+        read_s, share = self._conntrack
+        if self._reactor.now() - read_s > _CONNTRACK_FRESH_S:
+            try:
+                count, most = (int((_CONNTRACK / f"nf_conntrack_{name}").read_text()) for name in ("count", "max"))
+                share = count / most if most else None
+            except (OSError, ValueError):
+                share = None
+            self._conntrack = self._reactor.now(), share
+        return share
+
     def _neighbour(self, route: Route, address: Address) -> Neighbour | None:
         if self._links is None or route.interface is None:
             return None
@@ -203,12 +169,3 @@ def _gateway(route: Route, address: Address) -> Address | None:
 def _other_ports(port: int, heard: int | None) -> tuple[int, int]:
     """One that answered before, or is likely open; and one that is likely closed."""
     return heard or next(likely for likely in _LIKELY_OPEN if likely != port), _LIKELY_CLOSED
-
-
-def _conntrack_share() -> float | None:
-    """Entries over limit of our own connection table (nf_conntrack), where this machine has one."""
-    try:
-        count, most = (int((_CONNTRACK / f"nf_conntrack_{name}").read_text()) for name in ("count", "max"))
-    except (OSError, ValueError):
-        return None
-    return count / most if most else None
