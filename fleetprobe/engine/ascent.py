@@ -11,10 +11,10 @@ from fleetprobe.layer import Ground, Ladder, Layer, found
 from fleetprobe.model.verdict import Finding
 from fleetprobe.net.interface import Net
 
-Ask = Callable[[Layer, Ground, Net], Awaitable[Step]]
+AskRung = Callable[[Layer, Ground, Net], Awaitable[Step]]
 
 
-async def ascend(layers: Ladder, ground: Ground, climb: Climb, net: Net, ask: Ask | None = None) -> None:
+async def ascend(layers: Ladder, ground: Ground, climb: Climb, net: Net, ask: AskRung | None = None) -> None:
     """Ask these rungs, bottom first, and write what they told into the climb. `ask` does it in its own way."""
     for layer in layers:
         step = await (ask or ask_rung)(layer, ground, net)

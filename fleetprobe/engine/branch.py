@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from fleetprobe.decide import Ask, decide
-from fleetprobe.engine.ascent import ascend, end
+from fleetprobe.engine.ascent import AskRung, ascend, end
 from fleetprobe.engine.beside import Beside
 from fleetprobe.engine.budget import Gate
 from fleetprobe.engine.ways import Ways
@@ -38,7 +38,7 @@ class Branch:
         self._admitted = _Mark()
         self._stands = _Mark()
         self._deadline = trunk.deadline
-        self._beside = Beside(lambda climb, until_s: self._climb_anew(climb, ways.limbs[True], until_s), net.now)
+        self._beside: Beside | None = None
 
     async def run(self, elder: Sequence[Branch]) -> None:
         """Be admitted, climb, settle. `elder` are the earlier addresses of the same family."""
@@ -62,9 +62,11 @@ class Branch:
             await self._settle(whole)
         finally:
             self._stands.set(False)
-            await self._beside.give_up()
-            self._climbs += self._beside.given_up
             admission.leave()
+            if self._beside is not None:
+                await self._beside.give_up()
+                self._climbs += self._beside.given_up
+                self._beside = None  # it knows us as we know it: nobody else would break the circle
 
     def result(self) -> AddressResult:
         """What is known when the branch is over."""
@@ -88,12 +90,19 @@ class Branch:
                         self._stands.set(not climb.broke)
                         return False
             if self._ways.upper and not climb.broke:
-                beside = self._beside.ask if self._trunk.policy.witnesses else None
-                await ascend(self._ways.upper, ground, climb, self._net, beside)
+                await ascend(self._ways.upper, ground, climb, self._net, self._with_another_beside())
             self._stands.set(not climb.broke)
             return True
         finally:
             end(ground, climb)
+
+    def _with_another_beside(self) -> AskRung | None:
+        """How the rungs above the connection are asked when a silence there may be repeated."""
+        if not self._trunk.policy.witnesses:
+            return None
+        limbs = self._ways.limbs[True]
+        self._beside = Beside(lambda climb, until_s: self._climb_anew(climb, limbs, until_s), self._net.now)
+        return self._beside.ask
 
     async def _settle(self, whole: bool) -> None:
         """Ask one witness after another until the cause is settled or nothing more can tell."""
@@ -116,7 +125,7 @@ class Branch:
         if witness.probe is not None and witness.judge is not None:
             aside = (replace(layer, probe=witness.probe, judge=witness.judge),)
             await self._climb_anew(self._new_climb(ask.witness, aside=True), aside, self._deadline)
-        elif (begun := await self._beside.take(self._climbs[0])) is not None:
+        elif self._beside and (begun := await self._beside.take(self._climbs[0])) is not None:
             self._climbs.append(begun)
         elif self._new_ground().handshakes_left:
             await self._climb_anew(self._new_climb(ask.witness), limbs, self._deadline)
