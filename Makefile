@@ -9,7 +9,7 @@ help:
 	@echo "make test       everything that must hold: linters, types, floors, tests, laboratory"
 	@echo "make lint       the part of it that runs nothing"
 	@echo "make docs       write docs/cli.md anew from the commands"
-	@echo "make soak       the laboratory twenty times in a row, and the mutants"
+	@echo "make soak       what takes long or many repeats: mutants, twenty laboratories, loss, own faults, silence"
 	@echo "make mutants    every wrong version of the decision must fail its properties"
 	@echo "make bench      connects a second on one core"
 	@echo "make lab-tools  install the programs that the laboratory uses (Debian; as root)"
@@ -60,8 +60,14 @@ mutants: .venv/.dev
 bench: .venv/.dev
 	@$(PY) -m benchmarks.connects -o benchmarks/results/connects.json
 
+# Each of the long runs goes on where an earlier one was cut short, so its old results go first.
 soak: mutants
 	@$(PY) -m benchmarks.twenty -o benchmarks/results/twenty.json
+	@$(PY) -m benchmarks.silent -o benchmarks/results/silent.json
+	@rm -f benchmarks/results/loss.json benchmarks/results/local.json benchmarks/results/errqueue.json
+	@$(PY) -m benchmarks.soak_loss -o benchmarks/results/loss.json
+	@$(PY) -m benchmarks.soak_local -o benchmarks/results/local.json
+	@$(PY) -m benchmarks.soak_errqueue -o benchmarks/results/errqueue.json
 
 lock:
 	@for name in run dev; do \

@@ -1,8 +1,8 @@
 """How often random loss makes a healthy target fail: `python -m benchmarks.soak_loss -o FILE`.
 
-500 healthy targets (TCP and HTTP) stand behind two routers, one of which loses packets at random towards the
-server and the other towards us. Every `fail` is wrong, whatever its confidence; each is kept with its record.
-A run that was cut short goes on where it stopped.
+500 healthy targets (TCP and HTTP, IPv4 and IPv6) stand behind two routers, one of which loses packets at random
+towards the server and the other towards us. Every `fail` is wrong, whatever its confidence; each is kept with its
+record. A run that was cut short goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any
 
 from benchmarks.netns import World, enter, scan, where
 from fleetprobe.lab.scenario import Firewall, Place
+from fleetprobe.layers.sockets import where as where_to
 
-ADDRESSES = tuple(f"203.0.113.{last}" for last in range(100, 150))
+ADDRESSES = tuple(f"{prefix}{last}" for last in range(100, 125) for prefix in ("203.0.113.", "2001:db8:3::"))
 PORTS = range(8000, 8010)
 GOALS = {5: 0.01, 20: 0.03}
 """Loss in percent each way, and the share of wrong fails that is allowed."""
@@ -68,9 +69,10 @@ def _inside(state: Path, options: argparse.Namespace) -> int:
     world.build()
     try:
         world.serve(PORTS)
-        services = ("tcp", "http")
         targets = [
-            f"{services[(at + port) % 2]}://{address}:{port}" for at, address in enumerate(ADDRESSES) for port in PORTS
+            f"{('tcp', 'http')[(at // 2 + port) % 2]}://{where_to(address, port)}"
+            for at, address in enumerate(ADDRESSES)
+            for port in PORTS
         ]
         rows, end, took_s = scan(world, targets, "loss")
     finally:
