@@ -128,7 +128,7 @@ async def probe(ground: Ground, net: Net) -> SilenceFacts:
     assert ground.address is not None
     until_s = ground.until(ground.policy.survey_s, net.now())
     survey = await net.survey(ground.address, ground.target.port, until_s)
-    ground.attempts += [attempt_of(dial, "survey") for dial in (*survey.knocks, *survey.fresh)]
+    ground.attempts += [attempt_of(dial, "survey") for dial in survey.near_dials]
     if (path := survey.own_walk) is not None:
         # What ended at a router could not have become a connection; what went beyond the last one could.
         last = path.last_answering.ttl if path.last_answering else 0

@@ -31,6 +31,10 @@ class Survey:
     """One likely open and one likely closed port of the same address."""
     poke: Poke
     ping: Ping
+    host_shared: bool = False
+    """Other ports, UDP and ping were asked for another silent port of the address, just before."""
+    gateway_shared: bool = False
+    """The same of the next hop."""
     walk: Walk | None
     """The path; None where the address is on-link. Shared by all addresses of one /24 or /48."""
     walked: str | None = None
@@ -61,9 +65,14 @@ class Survey:
         return self.walk if self.walked == self.address.text else None
 
     @property
+    def near_dials(self) -> tuple[Dial, ...]:
+        """The TCP sockets opened for it, but for those of the walk."""
+        return self.fresh if self.host_shared else (*self.knocks, *self.fresh)
+
+    @property
     def dials(self) -> tuple[Dial, ...]:
         """Every TCP socket opened for it."""
-        return (*self.knocks, *self.fresh, *(self.own_walk.dials if self.own_walk else ()))
+        return (*self.near_dials, *(self.own_walk.dials if self.own_walk else ()))
 
     @property
     def kept_back(self) -> bool:
@@ -73,5 +82,9 @@ class Survey:
     @property
     def pokes(self) -> tuple[Poke, ...]:
         """Every UDP question asked for it."""
-        asked = (self.poke, self.gateway_poke, *(self.own_walk.udp if self.own_walk else ()))
+        asked = (
+            None if self.host_shared else self.poke,
+            None if self.gateway_shared else self.gateway_poke,
+            *(self.own_walk.udp if self.own_walk else ()),
+        )
         return tuple(poke for poke in asked if poke is not None)

@@ -187,6 +187,42 @@ def test_what_is_known_of_the_neighbours_at_the_end_is_told_with_what_the_survey
     run(case, heard)
 
 
+def test_ports_of_a_host_that_fall_silent_together_share_what_is_asked_of_the_host(silent_port: int) -> None:
+    async def case(reactor: Reactor, surveyor: Surveyor) -> None:
+        until_s = reactor.now() + 0.3
+        first, second = await asyncio.gather(
+            surveyor.survey(HERE, silent_port, ON_LINK, until_s), surveyor.survey(HERE, 9, ON_LINK, until_s)
+        )
+        assert (first.knocks, first.poke, first.ping) == (second.knocks, second.poke, second.ping)
+        assert [len(told.near_dials) for told in (first, second)] == [3, 1]
+        assert [len(told.pokes) for told in (first, second)] == [1, 0]
+        assert [told.fresh[0].port for told in (first, second)] == [silent_port, 9]
+
+    run(case)
+
+
+def test_what_was_asked_of_a_host_grows_old(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_HOST_FRESH_S", 0.05)
+
+    async def case(reactor: Reactor, surveyor: Surveyor) -> None:
+        for _ in range(2):
+            told = await surveyor.survey(HERE, silent_port, ON_LINK, reactor.now() + 0.1)
+            assert len(told.near_dials) == 3
+
+    run(case)
+
+
+def test_one_who_is_cancelled_leaves_the_questions_to_the_others(silent_port: int) -> None:
+    async def case(reactor: Reactor, surveyor: Surveyor) -> None:
+        until_s = reactor.now() + 0.3
+        one, other = (asyncio.ensure_future(surveyor.survey(HERE, port, ON_LINK, until_s)) for port in (silent_port, 9))
+        await asyncio.sleep(0.05)
+        one.cancel()
+        assert (await other).poke.host_alive
+
+    run(case)
+
+
 class Walks:
     """Stands in for the walk: counts, and ends when it is told to."""
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from fleetprobe.net.heard import Heard
-from fleetprobe.net.interface import Address, Route
+from fleetprobe.net.interface import Address, Dial, Route
 from fleetprobe.net.live import knock, ping, tcp, udp, walk
 from fleetprobe.net.live.held import Holder
 from fleetprobe.net.live.links import LinkTable, packets_out
@@ -19,8 +18,6 @@ from fleetprobe.net.nearby import Key, prefix_key
 from fleetprobe.net.survey import Survey
 from fleetprobe.net.witness import Neighbour, Ping, Poke, Walk, host_answer
 
-T = TypeVar("T")
-
 _LIKELY_OPEN = (443, 22, 80)
 _LIKELY_CLOSED = 1
 """tcpmux, RFC 1078: closed on nearly every host, so that a live one answers with RST."""
@@ -28,9 +25,17 @@ _KEPT = 65_536
 _PATIENCE_S = 0.1
 _WALKERS = 3
 _GATEWAY_FRESH_S = 1.0
+_HOST_FRESH_S = 0.5
+_HOSTS_KEPT = 4096
+"""Hosts found silent of late; ports of one host fall silent together, so few are needed."""
 _FRESH = 1
 _CONNTRACK_FRESH_S = 0.1
 _CONNTRACK = Path("/proc/sys/net/netfilter")
+
+
+_HostAsked = asyncio.Future[tuple[tuple[Dial, ...], Poke, Ping]]
+_HopAsked = asyncio.Future[tuple[Poke, Ping]]
+_NEVER = float("-inf"), None
 
 
 class Surveyor:
@@ -41,7 +46,8 @@ class Surveyor:
         self._links = links
         self._heard = heard
         self._holder = holder
-        self._gateways: dict[str, tuple[float, asyncio.Future[tuple[Poke, Ping]]]] = {}
+        self._hosts: OrderedDict[tuple[str, tuple[int, int]], tuple[float, _HostAsked]] = OrderedDict()
+        self._gateways: dict[str, tuple[float, _HopAsked]] = {}
         self._conntrack: tuple[float, float | None] = float("-inf"), None
         self._walks: OrderedDict[Key, list[asyncio.Task[Walk]]] = OrderedDict()
 
@@ -52,17 +58,15 @@ class Surveyor:
         gateway = _gateway(route, address)
         others = _other_ports(port, self._heard.port(address, port))
         shared = () if route.gateway is None else self._walkers(address, port, route.gateway, until_s)
-        near = asyncio.gather(
-            knock.knock(reactor, address, others, until_s, enough=host_answer),
+        host, host_shared = self._host(address, others, until_s)
+        hop, hop_shared = (None, False) if gateway is None else self._gateway(gateway, until_s)
+        # One who waits and is cancelled must not end what others wait for, too.
+        (knocks, poke, echo), fresh, hop_told, path = await asyncio.gather(
+            asyncio.shield(host),
             tcp.dial_from(reactor, address, port, [None] * _FRESH, until_s),
-            udp.poke(reactor, address, until_s),
-            ping.ping(reactor, address, until_s),
-        )
-        way = asyncio.gather(
-            _unless(gateway, lambda hop: self._gateway(hop, until_s)),
+            _nothing() if hop is None else asyncio.shield(hop),
             self._shared(shared, until_s),
         )
-        (knocks, fresh, poke, echo), (gateway_told, path) = await asyncio.gather(near, way)
         after = packets_out(route.interface) if route.interface else None
         told = Survey(
             left=after - before if before is not None and after is not None else None,
@@ -78,8 +82,10 @@ class Surveyor:
             walk=path,
             walked=path.address.text if path is not None else None,
             neighbour=self._neighbour(route, address),
-            gateway_poke=gateway_told[0] if gateway_told else None,
-            gateway_ping=gateway_told[1] if gateway_told else None,
+            gateway_poke=hop_told[0] if hop_told else None,
+            gateway_ping=hop_told[1] if hop_told else None,
+            host_shared=host_shared,
+            gateway_shared=hop_shared,
             heard_port=self._heard.port(address, port),
             conntrack_share=self._conntrack_share(),
         )
@@ -92,17 +98,35 @@ class Surveyor:
         """End what is under way."""
         for _, asking in self._gateways.values():
             asking.cancel()
+        for _, told in self._hosts.values():
+            told.cancel()
         for tasks in self._walks.values():
             for task in tasks:
                 task.cancel()
 
-    async def _gateway(self, hop: Address, until_s: float) -> tuple[Poke, Ping]:
-        """Whether the next hop is alive; asked anew every few seconds, and shared by all who ask meanwhile."""
-        asked_s, asking = self._gateways.get(hop.text, (float("-inf"), None))
-        if asking is None or self._reactor.now() - asked_s > _GATEWAY_FRESH_S:
-            asking = asyncio.gather(udp.poke(self._reactor, hop, until_s), ping.ping(self._reactor, hop, until_s))
-            self._gateways[hop.text] = (self._reactor.now(), asking)
-        return await asyncio.shield(asking)
+    def _host(self, address: Address, ports: tuple[int, int], until_s: float) -> tuple[_HostAsked, bool]:
+        """Whether the host is alive: asked for one of its ports, and shared by those that fall silent with it."""
+        asked_s, asking = self._hosts.get((address.text, ports), _NEVER)
+        if asking is not None and self._reactor.now() - asked_s <= _HOST_FRESH_S:
+            return asking, True
+        asking = asyncio.gather(
+            knock.knock(self._reactor, address, ports, until_s, enough=host_answer),
+            udp.poke(self._reactor, address, until_s),
+            ping.ping(self._reactor, address, until_s),
+        )
+        self._hosts[address.text, ports] = (self._reactor.now(), asking)
+        if len(self._hosts) > _HOSTS_KEPT:
+            self._hosts.popitem(last=False)
+        return asking, False
+
+    def _gateway(self, hop: Address, until_s: float) -> tuple[_HopAsked, bool]:
+        """Whether the next hop is alive; shared by all who ask within a second."""
+        asked_s, asking = self._gateways.get(hop.text, _NEVER)
+        if asking is not None and self._reactor.now() - asked_s <= _GATEWAY_FRESH_S:
+            return asking, True
+        asking = asyncio.gather(udp.poke(self._reactor, hop, until_s), ping.ping(self._reactor, hop, until_s))
+        self._gateways[hop.text] = (self._reactor.now(), asking)
+        return asking, False
 
     def _walkers(self, address: Address, port: int, hop: str, until_s: float) -> Sequence[asyncio.Task[Walk]]:
         """The walks to look at: a useful one of this prefix, or a new one, or those under way."""
@@ -153,8 +177,8 @@ def _length(path: Walk) -> int:
     return hop.ttl if hop is not None else 0
 
 
-async def _unless(hop: Address | None, ask: Callable[[Address], Awaitable[T]]) -> T | None:
-    return None if hop is None else await ask(hop)
+async def _nothing() -> None:
+    """What is not asked."""
 
 
 def _gateway(route: Route, address: Address) -> Address | None:
