@@ -159,13 +159,14 @@ class Branch:
 
     def _new_ground(self) -> Ground:
         trunk = self._trunk
+        known = [*self._climbs, *(self._beside.given_up if self._beside else ())]
         return Ground(
             target=trunk.target,
             policy=trunk.policy,
             deadline=self._deadline,
             addresses=trunk.addresses,
             address=self.address,
-            tried=tuple(attempt for climb in self._climbs for attempt in climb.attempts),
+            tried=tuple(attempt for climb in known for attempt in climb.attempts),
             facts=dict(trunk.facts),
         )
 
