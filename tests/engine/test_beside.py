@@ -20,7 +20,7 @@ from fleetprobe.model.policy import Policy, Slow
 from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Finding, State
 from fleetprobe.net.fake import FakeNet
-from fleetprobe.net.interface import Net
+from fleetprobe.net.interface import Address, Net, Resolution
 from fleetprobe.net.live.net import LiveNet
 from fleetprobe.record.result import result_row
 from tests.engine.world import FREE
@@ -182,3 +182,40 @@ def test_a_silence_counts_only_where_the_second_climb_had_time_to_hear(below_s: 
 
     climb, given_up = asyncio.run(ask())
     assert (climb is not None, len(given_up)) == (counts, 0 if counts else 1)
+
+
+class Named(LiveNet):
+    """A name with four addresses, all of them here."""
+
+    async def resolve(self, name: str, until_s: float) -> Resolution:
+        return Resolution(
+            name=name, addresses=tuple(Address(f"127.0.0.{last}", 4) for last in range(1, 5)), source="dns",
+            started_s=self.now(), duration_ms=0.1,
+        )
+
+
+def test_addresses_that_hang_do_not_keep_the_next_one_waiting_with_an_idle_connection() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.CancelledError, TimeoutError):
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 1.5)
+            if writer.get_extra_info("sockname")[0] != "127.0.0.4":
+                await asyncio.sleep(3.0)
+            writer.write(ANSWER)
+        writer.close()
+
+    async def examine() -> dict[str, Any]:
+        server = await asyncio.start_server(serve, "0.0.0.0", 0)
+        target = Target(service="http", host="shop.test", port=server.sockets[0].getsockname()[1])
+        net = Named()
+        try:
+            examined = await Examiner(net, POLICY, Gate(FREE, Guard())).examine(target, ladder_of(target))
+        finally:
+            await net.close()
+            server.close()
+        return result_row(examined, "run", "here", 0)
+
+    row = asyncio.run(examine())
+    assert (row["state"], row["network_peer_address"]) == ("ok", "127.0.0.4")
+    assert [address["outcome"] for address in row["addresses"]] == ["fail", "fail", "fail", "ok"]
+    assert row["duration_ms"] < 2000
+    assert row["duration_ms"] == pytest.approx(whole(row), abs=0.01)
