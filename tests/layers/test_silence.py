@@ -283,6 +283,9 @@ def test_a_port_that_answers_a_further_attempt_is_left_to_another_climb() -> Non
     for other in ({}, {"knocks": (dial(80), dial(1, REFUSED))}, {"state": NeighbourState.FAILED}):
         finding = blame(facts(fresh=(dial(PORT), dial(PORT, None)), **other))
         assert (finding.code, finding.confidence) == ("tcp.flow_dependent", Confidence.INFERRED)
+        assert "loss" in finding.summary
+        assert finding.could_also_be == ("tcp.syn_retransmit",)
+        assert not any("tcp.syn_retransmit" in wrong for wrong in CODES["tcp.flow_dependent"].not_this)
     assert blame(facts(fresh=(dial(PORT), dial(PORT), dial(PORT)))).code == "ip.host_silent"
 
 
