@@ -98,7 +98,7 @@ class Layer:
     per_address: bool = True
     """False: asked once per target, before the climb forks over its addresses."""
     everywhere: bool = True
-    """False: asked only on the first working address of each family."""
+    """False: asked only on the first working address of each family, and on others beside one that hangs."""
     witnesses: tuple[Witness, ...] = ()
     goes_on: frozenset[str] = frozenset()
     """Codes with which the climb goes on over the same connection although this rung failed."""

@@ -136,7 +136,7 @@ TCP_CODES: Final = (
         evidence="Per source port the same outcome each time, "
         "over several ports that fail and several that work.",
         not_this=(
-            "random loss (tcp.syn_retransmit): the same source ports fail each time",
+            "random loss, where it is proven: the same source ports fail each time",
             "a host that is down (ip.host_silent): other flows to it work",
         ),
         could_also_be=(),

@@ -12,6 +12,10 @@ from fleetprobe.examination import Climb, Step
 from fleetprobe.layer import Ground, Layer
 from fleetprobe.net.interface import Net
 
+_LEAST_SHARE = 0.5
+"""Of its time: how long the second climb must have waited at the rung for its silence to count. Where the rungs
+below took the rest, an answer was hardly awaited."""
+
 Begin = Callable[[Climb, float], Coroutine[Any, Any, None]]
 """Climbs anew into the given climb, to be over at that monotonic second."""
 
@@ -24,6 +28,7 @@ class Beside:
         self._now = now
         self._task: asyncio.Task[None] | None = None
         self._climb: Climb | None = None
+        self._until_s = 0.0
         self.given_up: list[Climb] = []
         """Climbs that nobody needs; what they opened is still told."""
 
@@ -40,12 +45,11 @@ class Beside:
         return step
 
     async def take(self, broken: Climb) -> Climb | None:
-        """The second climb to its end; None when there is none, or it broke on another rung than `broken`."""
+        """The second climb to its end; None when there is none, or its silence is not that of `broken`."""
         if self._task is None or self._climb is None:
             return None
         await asyncio.wait({self._task})
-        told = not self._climb.broke or _last(self._climb) == _last(broken)
-        if self._task.cancelled() or self._task.exception() is not None or not told:
+        if self._task.cancelled() or self._task.exception() is not None or not self._tells(self._climb, broken):
             await self.give_up()
             return None
         climb, self._task, self._climb = self._climb, None, None
@@ -62,14 +66,32 @@ class Beside:
         self.given_up.append(self._climb)
         self._task = self._climb = None
 
+    def _tells(self, climb: Climb, broken: Climb) -> bool:
+        """Whether it came as far as `broken`, and there heard something, or the same silence for long enough."""
+        if not climb.broke:
+            return True
+        step, first = climb.steps[-1], broken.steps[-1]
+        if step.layer != first.layer:
+            return False
+        if not _silent(step):
+            return True
+        long_enough = step.ended_s - step.started_s >= _LEAST_SHARE * (self._until_s - climb.started_s)
+        return long_enough and _silences(step) == _silences(first)
+
     def _start(self, until_s: float) -> None:
         if self._task is None:
+            self._until_s = until_s
             self._climb = Climb(purpose="again", started_s=self._now())
             self._task = asyncio.ensure_future(self._begin(self._climb, until_s))
 
 
 def _silent(step: Step) -> bool:
-    return any(finding.breaks and finding.silences for finding in step.findings)
+    return bool(_silences(step))
+
+
+def _silences(step: Step) -> set[str | None]:
+    """The codes of the silences on which it broke."""
+    return {finding.code for finding in step.findings if finding.breaks and finding.silences}
 
 
 def _in_the_words_of(first: Climb, second: Climb) -> None:
@@ -80,7 +102,3 @@ def _in_the_words_of(first: Climb, second: Climb) -> None:
             replace(finding, summary=told[finding.code]) if finding.silences and finding.code in told else finding
             for finding in step.findings
         ]
-
-
-def _last(climb: Climb) -> str | None:
-    return climb.steps[-1].layer if climb.steps else None

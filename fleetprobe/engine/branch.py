@@ -79,16 +79,18 @@ class Branch:
         """The first climb. Returns whether it is this branch's part to climb the whole ladder.
 
         An address of the family that stood the whole ladder spares the later ones all but the connection,
-        unless every address is expected to work.
+        unless every address is expected to work. One that hangs is not waited for: the connection, idle for long,
+        would be closed on us, and many that hang would do so one after the other.
         """
         climb, ground = self._new_climb("climb"), self._new_ground()
         try:
             await ascend(self._ways.base, ground, climb, self._net)
-            if self._trunk.target.expect.addresses != "all":
-                for branch in elder:
-                    if await branch._stands.wait():
-                        self._stands.set(not climb.broke)
-                        return False
+            if elder and self._trunk.target.expect.addresses != "all":
+                with anyio.move_on_after(self._trunk.policy.beside_s):
+                    for branch in elder:
+                        if await branch._stands.wait():
+                            self._stands.set(not climb.broke)
+                            return False
             if self._ways.upper and not climb.broke:
                 await ascend(self._ways.upper, ground, climb, self._net, self._with_another_beside())
             self._stands.set(not climb.broke)
@@ -159,13 +161,14 @@ class Branch:
 
     def _new_ground(self) -> Ground:
         trunk = self._trunk
+        known = [*self._climbs, *(self._beside.given_up if self._beside else ())]
         return Ground(
             target=trunk.target,
             policy=trunk.policy,
             deadline=self._deadline,
             addresses=trunk.addresses,
             address=self.address,
-            tried=tuple(attempt for climb in self._climbs for attempt in climb.attempts),
+            tried=tuple(attempt for climb in known for attempt in climb.attempts),
             facts=dict(trunk.facts),
         )
 

@@ -154,7 +154,8 @@ def _split_url(service: str, rest: str) -> _Parts:
     if "@" in authority:
         raise Refused(_NO_SECRETS)
     try:
-        host, port = _split_authority(authority)
+        # In a URL the % before a zone is written as %25 (RFC 6874 §2).
+        host, port = _split_authority(authority.replace("%25", "%", 1) if authority.startswith("[") else authority)
         if address_range(host) is not None:
             raise Refused(f"range {shown(host)} takes no scheme; give the field service={service} instead")
         parts = _Parts(hosts=(canonical_host(host),), ports=(one_port(port),) if port is not None else ())

@@ -74,6 +74,9 @@ class SilenceFacts:
                 return f"port {dial.port} {'answers' if dial.fault is None else 'is refused by it'}"
         if survey.heard_port is not None:
             return f"port {survey.heard_port} answered in this run"
+        walk = survey.walk
+        if walk is not None and walk.address == survey.address and walk.reached_by in (Reached.OPEN, Reached.RST):
+            return f"port {walk.port} answered a moment ago"
         if survey.poke.host_alive:
             return "it answers UDP with port unreachable"
         return None
@@ -148,17 +151,19 @@ def judge(facts: SilenceFacts, policy: Policy) -> Sequence[Finding]:
 
 
 def _port_answers(facts: SilenceFacts) -> Sequence[Finding]:
-    """Two attempts were silent and one more is answered: loss, or one dead path of several."""
+    """What was tried was silent (once only, where the time to connect is short) and one more is answered."""
     survey = facts.survey
-    walk = survey.walk if survey.walked == survey.address.text else None
-    reached = walk is not None and walk.reached_by in (Reached.OPEN, Reached.RST)
+    walk = survey.walk
+    here = walk is not None and (walk.address, walk.port) == (survey.address, survey.port)
+    reached = here and walk is not None and walk.reached_by in (Reached.OPEN, Reached.RST)
     if not reached and all(dial.fault is not None for dial in survey.fresh):
         return ()
-    summary = f"{_place(facts)} was silent to two source ports and answers another: loss, or one dead path of several"
+    summary = f"{_place(facts)} was silent and answers another source port: loss, or one dead path of several"
     return (
         found(
             "tcp.flow_dependent", summary, facts.record(),
             confidence=Confidence.INFERRED, silences=_SILENCES, supersedes=_EXPLAINS,
+            could_also_be=("tcp.syn_retransmit",),
         ),
     )
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 
 from fleetprobe.net.interface import Address, Dial, Route
 from fleetprobe.net.nearby import NOTHING_NEARBY, Nearby, Neighbourhoods
 from fleetprobe.net.witness import any_answer, host_answer
 
 _KEPT = 65_536
+_NEVER = None, -inf
 
 
 class Heard:
     """What has answered in this run: evidence that costs no packet."""
 
     def __init__(self) -> None:
-        self._ports: OrderedDict[str, int] = OrderedDict()
+        self._ports: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._gateways: set[str] = set()
         self._families: set[int] = set()
         self._neighbourhoods = Neighbourhoods()
@@ -28,7 +30,7 @@ class Heard:
             self.overhear(dial, route)
         if not host_answer(dial):
             return
-        self._ports[dial.address.text] = dial.port
+        self._ports[dial.address.text] = dial.port, dial.ended_s
         if len(self._ports) > _KEPT:
             self._ports.popitem(last=False)
         if route is not None:
@@ -46,10 +48,10 @@ class Heard:
             return NOTHING_NEARBY
         return self._neighbourhoods.around(address, route.gateway, now_s)
 
-    def port(self, address: Address, other_than: int) -> int | None:
-        """A port of the address that answered, if it is not the one in question."""
-        port = self._ports.get(address.text)
-        return None if port == other_than else port
+    def port(self, address: Address, other_than: int, since_s: float = -inf) -> int | None:
+        """A port of the address that answered, and not before that second, if it is not the one in question."""
+        port, heard_s = self._ports.get(address.text, _NEVER)
+        return None if port == other_than or heard_s < since_s else port
 
     def beyond(self, gateway: str | None) -> bool:
         """Whether the gateway, or anything behind it, has answered."""

@@ -44,7 +44,7 @@ class Survey:
     gateway_poke: Poke | None = None
     gateway_ping: Ping | None = None
     heard_port: int | None = None
-    """Another port of the address that answered earlier in this run."""
+    """Another port of the address that answered a few seconds ago in this run; a host may die in the midst of one."""
     gateway_heard: bool = False
     """Whether anything beyond the same gateway has answered in this run."""
     left: int | None = None
@@ -61,8 +61,10 @@ class Survey:
 
     @property
     def own_walk(self) -> Walk | None:
-        """The path, where it was walked to this very address and not to a neighbour of it."""
-        return self.walk if self.walked == self.address.text else None
+        """The path, where this survey walked it itself: not to a neighbour, not for another port, not before."""
+        path = self.walk
+        own = path is not None and (path.address, path.port) == (self.address, self.port)
+        return path if own and path is not None and path.started_s >= self.started_s else None
 
     @property
     def near_dials(self) -> tuple[Dial, ...]:

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import re
+import select
 import stat
 import threading
 import time
@@ -145,7 +146,13 @@ class JsonlSink:
 def _write_all(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(fd, rest) :]
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:
+            # Whoever shares our standard output may have made it non-blocking: a full pipe is no failure.
+            room = select.poll()
+            room.register(fd, select.POLLOUT)
+            room.poll()
 
 
 def is_stdout(path: str) -> bool:

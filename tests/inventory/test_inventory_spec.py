@@ -39,6 +39,7 @@ def expanded(spec: str, room: int = 1000, **fields: Any) -> list[Entry]:
         ("www.example.net:8443", "tcp://www.example.net:8443"),
         ("[2001:DB8::1]:443", "https://[2001:db8::1]:443"),
         ("[fe80::1%eth0]:22", "ssh://[fe80::1%eth0]:22"),
+        ("ssh://[fe80::1%25eth0]:22", "ssh://[fe80::1%eth0]:22"),
         ("HTTPS://WWW.example.net", "https://www.example.net:443"),
         ("https://www.example.net/", "https://www.example.net:443"),
         ("https://www.example.net?q=1", "https://www.example.net:443/?q=1"),

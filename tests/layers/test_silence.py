@@ -265,10 +265,27 @@ def test_a_port_that_answers_the_walk_itself_is_no_filtered_one_and_no_silent_ho
         assert (finding.code, finding.confidence) == ("tcp.flow_dependent", Confidence.INFERRED)
 
 
+def test_what_answered_the_walk_of_another_port_is_the_host_and_not_this_port() -> None:
+    for reached in (Reached.OPEN, Reached.RST):
+        finding = blame(facts(walk=replace(walk(R1, R2, reached=reached), port=PORT + 1)))
+        assert (finding.code, finding.confidence) == ("tcp.filtered", Confidence.INFERRED)
+        assert f"port {PORT + 1}" in finding.summary
+
+
+def test_packets_of_a_walk_made_before_are_not_missed_at_our_own_interface() -> None:
+    path = replace(walk(R1, R2), dials=(dial(PORT),) * 16)
+    assert blame(facts(walk=path, left=8)).code == "local.send_denied"
+    for earlier in (replace(path, port=PORT + 1), replace(path, started_s=-5.0)):
+        assert blame(facts(walk=earlier, left=8)).code == "ip.path_dies"
+
+
 def test_a_port_that_answers_a_further_attempt_is_left_to_another_climb() -> None:
     for other in ({}, {"knocks": (dial(80), dial(1, REFUSED))}, {"state": NeighbourState.FAILED}):
         finding = blame(facts(fresh=(dial(PORT), dial(PORT, None)), **other))
         assert (finding.code, finding.confidence) == ("tcp.flow_dependent", Confidence.INFERRED)
+        assert "loss" in finding.summary
+        assert finding.could_also_be == ("tcp.syn_retransmit",)
+        assert not any("tcp.syn_retransmit" in wrong for wrong in CODES["tcp.flow_dependent"].not_this)
     assert blame(facts(fresh=(dial(PORT), dial(PORT), dial(PORT)))).code == "ip.host_silent"
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,17 +131,20 @@ def test_a_live_host_with_a_silent_port_is_found_alive_on_link_without_a_walk(si
     run(case)
 
 
-def test_a_port_that_answered_before_is_knocked_on_and_told(silent_port: int) -> None:
+@pytest.mark.parametrize("age_s", [5.0, 15.0])
+def test_a_port_that_answered_before_is_knocked_on_and_told_while_that_is_recent(
+    silent_port: int, age_s: float
+) -> None:
     heard = Heard()
     with socket.socket() as server:
         server.bind((HERE.text, 0))
         server.listen(8)
         other = int(server.getsockname()[1])
-        heard.note(dial(port=other), ON_LINK)
 
         async def case(reactor: Reactor, surveyor: Surveyor) -> None:
+            heard.note(replace(dial(port=other), ended_s=reactor.now() - age_s), ON_LINK)
             told = await surveyor.survey(HERE, silent_port, ON_LINK, reactor.now() + 0.3)
-            assert told.heard_port == other
+            assert told.heard_port == (other if age_s < 10 else None)
             assert other in {one.port for one in told.knocks}
 
         run(case, heard)
@@ -266,6 +270,36 @@ def test_who_shares_a_walk_tells_to_whom_it_was_made_and_lists_none_of_its_socke
         told = await surveyor.survey(second, 9, routed(second), reactor.now() + 0.3)
         assert told.walked == first.text
         assert {one.address for one in told.dials} == {second}
+
+    run(case)
+
+
+def test_another_port_of_an_address_lists_no_socket_that_an_earlier_walk_opened(
+    silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def case(reactor: Reactor, surveyor: Surveyor) -> None:
+        Walks(reactor, monkeypatch).go.set()
+        own, foreign = [
+            await surveyor.survey(HERE, port, routed(HERE), reactor.now() + 0.1) for port in (9, silent_port)
+        ]
+        assert own.own_walk is own.walk is foreign.walk is not None
+        assert (foreign.walked, foreign.own_walk) == (HERE.text, None)
+
+    run(case)
+
+
+def test_a_walk_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_WALK_FRESH_S", 0.2)
+
+    async def case(reactor: Reactor, surveyor: Surveyor) -> None:
+        walks = Walks(reactor, monkeypatch)
+        walks.go.set()
+        for pause_s in (0.0, 0.3):
+            for last in (3, 4):
+                address = Address(f"127.1.2.{last}", 4)
+                await surveyor.survey(address, 9, routed(address), reactor.now() + 0.05)
+            await asyncio.sleep(0.3 - pause_s)
+        assert walks.asked == ["127.1.2.3", "127.1.2.3"]
 
     run(case)
 

@@ -150,6 +150,25 @@ def test_a_pipe_whose_reader_is_slow_congests_and_loses_nothing(tmp_path: Path) 
     os.close(reader)
 
 
+def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(tmp_path: Path) -> None:
+    """As node and some shells leave the standard output that they share with us."""
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    os.set_blocking(writer, False)
+    sink = JsonlSink(f"/dev/fd/{writer}")
+    line = b"y" * 65535 + b"\n"
+    for _ in range(8):
+        sink.write(line)
+    time.sleep(0.2)
+    got = 0
+    while got < 8 * len(line) and (data := os.read(reader, 1 << 20)):
+        got += len(data)
+    sink.close()
+    assert got == 8 * len(line)
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_pipe_whose_reader_left_is_an_output_error(tmp_path: Path) -> None:
     fifo = tmp_path / "pipe"
     os.mkfifo(fifo)

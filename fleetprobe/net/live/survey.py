@@ -28,6 +28,10 @@ _GATEWAY_FRESH_S = 1.0
 _HOST_FRESH_S = 0.5
 _HOSTS_KEPT = 4096
 """Hosts found silent of late; ports of one host fall silent together, so few are needed."""
+_HEARD_FRESH_S = 10.0
+"""An answer from before is a sign of life for so long: hosts die in the midst of a long run."""
+_WALK_FRESH_S = 10.0
+"""Paths change in the midst of a long run, too: an older walk may name a router that is no longer on the way."""
 _FRESH = 1
 _CONNTRACK_FRESH_S = 0.1
 _CONNTRACK = Path("/proc/sys/net/netfilter")
@@ -49,7 +53,7 @@ class Surveyor:
         self._hosts: OrderedDict[tuple[str, tuple[int, int]], tuple[float, _HostAsked]] = OrderedDict()
         self._gateways: dict[str, tuple[float, _HopAsked]] = {}
         self._conntrack: tuple[float, float | None] = float("-inf"), None
-        self._walks: OrderedDict[Key, list[asyncio.Task[Walk]]] = OrderedDict()
+        self._walks: OrderedDict[Key, list[tuple[float, asyncio.Task[Walk]]]] = OrderedDict()
 
     async def survey(self, address: Address, port: int, route: Route, until_s: float) -> Survey:
         """Everything by `until_s`; never raises for what the network does."""
@@ -86,7 +90,7 @@ class Surveyor:
             gateway_ping=hop_told[1] if hop_told else None,
             host_shared=host_shared,
             gateway_shared=hop_shared,
-            heard_port=self._heard.port(address, port),
+            heard_port=self._heard.port(address, port, reactor.now() - _HEARD_FRESH_S),
             conntrack_share=self._conntrack_share(),
         )
         for dial in told.dials:
@@ -100,9 +104,9 @@ class Surveyor:
             asking.cancel()
         for _, told in self._hosts.values():
             told.cancel()
-        for tasks in self._walks.values():
-            for task in tasks:
-                task.cancel()
+        for walks in self._walks.values():
+            for _, walking in walks:
+                walking.cancel()
 
     def _host(self, address: Address, ports: tuple[int, int], until_s: float) -> tuple[_HostAsked, bool]:
         """Whether the host is alive: asked for one of its ports, and shared by those that fall silent with it."""
@@ -130,16 +134,20 @@ class Surveyor:
 
     def _walkers(self, address: Address, port: int, hop: str, until_s: float) -> Sequence[asyncio.Task[Walk]]:
         """The walks to look at: a useful one of this prefix, or a new one, or those under way."""
-        tasks = self._walks.setdefault(prefix_key(address, hop), [])
+        now_s = self._reactor.now()
+        walks = self._walks.setdefault(prefix_key(address, hop), [])
+        walks[:] = [(begun_s, task) for begun_s, task in walks if now_s - begun_s <= _WALK_FRESH_S]
+        tasks = [task for _, task in walks]
         useful = [task for task in tasks if task.done() and not task.cancelled() and _useful(task.result())]
         if useful:
             return useful[:1]
         if len(tasks) < _WALKERS:
             # The first address of a prefix may be the one whose path is odd: a few walk for themselves.
-            tasks.append(asyncio.create_task(walk.walk(self._reactor, address, port, until_s, sparing=True)))
+            begun = asyncio.create_task(walk.walk(self._reactor, address, port, until_s, sparing=True))
+            walks.append((now_s, begun))
             if len(self._walks) > _KEPT:
                 self._walks.popitem(last=False)
-            return tasks[-1:]
+            return (begun,)
         return tasks
 
     async def _shared(self, tasks: Sequence[asyncio.Task[Walk]], until_s: float) -> Walk | None:
