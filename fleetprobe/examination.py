@@ -145,10 +145,13 @@ class Examination:
         return steps
 
     def facts(self) -> Mapping[str, Any]:
-        """The deciding climb's facts by layer."""
+        """The deciding climb's facts by layer, and those of the witnesses by what they were asked for."""
         found = {step.layer: step.facts for step in self.trunk.steps}
         speaker = self.deciding
         if speaker is not None and speaker.deciding is not None:
             for step in speaker.deciding.steps:
                 found[step.layer] = step.facts
+            for climb in speaker.climbs:
+                if climb.aside:
+                    found.update({f"{climb.purpose} {step.layer}": step.facts for step in climb.steps})
         return found

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from fleetprobe.codes.table import CODES
 from fleetprobe.model.attempt import Attempt
-from fleetprobe.model.policy import Policy
+from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Confidence, Finding
 from fleetprobe.net.interface import Address, Net, Stream
+from fleetprobe.net.path import Hole
 
 
 class Facts(Protocol):
@@ -22,6 +23,16 @@ class Facts(Protocol):
 
     def columns(self) -> Mapping[str, Any]:
         """The columns of the result record that this layer fills (design §7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A rung of the climb in which the kernel has seen a hole, while the climb still waits."""
+
+    layer: str
+    hole: Hole
+    went_on: Callable[[], Awaitable[bool]]
+    """Whether the answer came after all; waits for the end of the rung."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +53,14 @@ class Ground:
     """Every socket opened for this climb."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Facts of the layers below, by layer name."""
+    mss_bytes: int | None = None
+    """The largest TCP segment that either side may send; None: what our link allows."""
+    on_hole: Callable[[Hole], None] | None = None
+    """Whom to tell when the kernel sees a hole in the connection of this climb; None: the wait ends there."""
+    stall: Stall | None = None
+    """What this question is about, when it is asked beside a climb that hangs."""
+    pad_bytes: int = 0
+    """Harmless bytes to add to a request, so that it fills several segments."""
     tried: tuple[Attempt, ...] = ()
     """Sockets that earlier climbs of this address opened."""
 
@@ -55,16 +74,25 @@ class Ground:
         """The budget of one exchange over the connection; a target with more time to connect has it here too."""
         return max(self.policy.exchange_s, self.target.timeout_s or 0.0)
 
+    def hole_s(self, rtt_ms: float | None) -> float | None:
+        """How long the kernel's signs of a hole must stand before a wait is over; None: they are not looked for."""
+        if self.policy.mtu is Mtu.NEVER:
+            return None
+        return self.policy.hole_s + self.policy.hole_rtts * (rtt_ms or 0.0) / 1000.0
+
     @property
     def handshakes_left(self) -> int:
         """How many more connections this address may be asked for."""
-        asked = sum(attempt.transport == "tcp" and attempt.purpose != "walk" for attempt in self.tried)
+        asked = sum(attempt.transport == "tcp" and attempt.purpose not in _NOT_COUNTED for attempt in self.tried)
         return max(0, self.policy.most_handshakes - asked)
 
     def until(self, budget_s: float, now: float) -> float:
         """The end of a step that may take `budget_s` from now, never past the target's deadline."""
         return min(now + budget_s, self.deadline)
 
+
+_NOT_COUNTED = frozenset({"walk", "mtu"})
+"""What ended at a router could not have become a connection; the ladder of sizes has a bound of its own."""
 
 Probe = Callable[[Ground, Net], Awaitable[Any]]
 Judge = Callable[[Any, Policy], Sequence[Finding]]
@@ -82,6 +110,12 @@ class Witness:
     times: int = 1
     probe: Probe | None = None
     judge: Judge | None = None
+    layer: str | None = None
+    """The layer it looks at; None: the one that declares it."""
+    at_once: bool = False
+    """Asked beside the climb already when the kernel sees a hole, not only when the rung has given up."""
+    afterwards: bool = False
+    """Asked after a climb that reached the top, and not because of what was found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from fleetprobe.cli.config import DEFAULT_NAME, use_file, use_none
+from fleetprobe.model.policy import Mtu
 
 
 class Format(StrEnum):
@@ -206,6 +207,14 @@ class Probing:
             help="Trust these certificate authorities in place of the system's.",
         ),
     ] = None
+    mtu: Annotated[
+        Mtu,
+        flag(
+            "--mtu",
+            metavar="auto|always|never",
+            help="When the size of packets is asked about: after a stall and once a path, everywhere, or never.",
+        ),
+    ] = Mtu.AUTO
     witnesses: Annotated[
         Witnesses,
         flag(

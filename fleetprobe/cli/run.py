@@ -21,7 +21,7 @@ from fleetprobe.cli.values import limit, mapping, networks, resolvers, without_s
 from fleetprobe.engine.budget import Manners
 from fleetprobe.engine.descriptors import TooFewDescriptors
 from fleetprobe.inventory.read import STDIN, InventoryError, entries
-from fleetprobe.model.policy import Policy
+from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.net.live.trust import UnusableTrust
 from fleetprobe.scan import EXIT_LOCKED, EXIT_OUTPUT, EXIT_USAGE, Ended, Options, Row, Watch, run
 from fleetprobe.sinks.jsonl import OutputError, OutputExists, OutputLocked
@@ -72,6 +72,7 @@ def options_of(
         policy=Policy(
             connect_s=probing.timeout,
             exchange_s=max(Policy().exchange_s, probing.timeout),
+            mtu=probing.mtu if probing.witnesses is Witnesses.AUTO else Mtu.NEVER,
             witnesses=probing.witnesses is Witnesses.AUTO,
         ),
         run_deadline_s=probing.deadline,

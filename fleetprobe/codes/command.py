@@ -8,10 +8,13 @@ from functools import cache
 from shlex import quote
 from typing import Final
 
-PLACEHOLDERS: Final = frozenset({"host", "address", "port", "name", "sni", "path", "service", "family"})
+PLACEHOLDERS: Final = frozenset({
+    "host", "address", "port", "name", "sni", "path", "service", "family", "mtu", "mss", "gateway",
+})
 """host: as in the inventory · address: the literal dialled · name: what DNS was asked, None for a literal ·
 sni: the server name sent, None for a literal · path: starts with `/` · service: the ladder, which is also the
-URL scheme · family: 4 or 6."""
+URL scheme · family: 4 or 6 · mtu: the largest IP packet that passes · mss: the TCP segment that fills it ·
+gateway: our next hop on the way."""
 
 NEIGHBOUR: Final = "ip neigh show {address}"
 ROUTE: Final = "ip route get {address}"

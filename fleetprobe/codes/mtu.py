@@ -15,10 +15,15 @@ _DF_FULL: Final = "ping -{family} -M do -c 3 -s $((1512-{family}0)) {address}"
 _DF_SMALL: Final = "ping -{family} -M do -c 3 -s $((1292-{family}0)) {address}"
 _TRACE: Final = "tracepath -n {address}"
 _CLAMP: Final = "sudo nft add rule inet filter forward tcp flags syn tcp option maxseg size set rt mtu"
+_CLAMP_TO: Final = "sudo nft add rule inet filter forward tcp flags syn tcp option maxseg size set {mss}"
+_CLAMP_TO_OLD: Final = (
+    "sudo iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss {mss}"
+)
+_ROUTE_MTU: Final = "sudo ip route add {address} via {gateway} mtu lock {mtu}"
 
 MTU_CODES: Final = (
     Code(
-        name="mtu.black_hole", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=False,
+        name="mtu.black_hole", severity=Severity.FAIL, state=State.FAIL, osi="L3", emitted=True,
         meaning="Packets above a certain size vanish and nobody says so: "
         "small exchanges work and large ones hang.",
         boxes=(Box.FIREWALL, Box.TUNNEL, Box.ROUTER, Box.SWITCH, Box.HOST),
@@ -33,14 +38,16 @@ MTU_CODES: Final = (
         fix="Clamp the TCP MSS on the router at the narrow link, and let ICMP 3/4 and ICMPv6 type 2 pass.",
         confirm=(_DF_FULL, _DF_SMALL, SOCKETS, GET),
         fix_commands=(
-            _CLAMP,
+            _CLAMP_TO,
+            _CLAMP_TO_OLD,
             "sudo nft insert rule inet filter forward icmp type destination-unreachable accept",
             "sudo nft insert rule inet filter forward icmpv6 type packet-too-big accept",
+            _ROUTE_MTU,
         ),
         proves=("ip", "tcp"),
     ),
     Code(
-        name="mtu.reduced", severity=Severity.INFO, state=State.OK, osi="L3", emitted=False,
+        name="mtu.reduced", severity=Severity.INFO, state=State.OK, osi="L3", emitted=True,
         meaning="The path carries smaller packets than our link, and path MTU discovery works as it should.",
         boxes=(Box.TUNNEL, Box.ROUTER),
         evidence="An ICMP message of too big with its sender and size, or a path MTU the kernel learnt.",
@@ -51,7 +58,7 @@ MTU_CODES: Final = (
         proves=("ip", "tcp", "mtu"),
     ),
     Code(
-        name="mtu.clamped", severity=Severity.INFO, state=State.OK, osi="L4", emitted=False,
+        name="mtu.clamped", severity=Severity.INFO, state=State.OK, osi="L4", emitted=True,
         meaning="The agreed segment size is smaller than our link allows: "
         "a box rewrites it, or the peer's MTU is small.",
         boxes=(Box.FIREWALL, Box.TUNNEL, Box.ROUTER, Box.HOST),
@@ -63,7 +70,7 @@ MTU_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="mtu.unproven", severity=Severity.INFO, state=State.OK, osi="L3", emitted=False,
+        name="mtu.unproven", severity=Severity.INFO, state=State.OK, osi="L3", emitted=True,
         meaning="Whether full-size packets pass could not be measured here; "
         "nothing so far says that they do not.",
         boxes=(Box.HOST, Box.FIREWALL),
@@ -89,7 +96,7 @@ MTU_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="mtu.masked", severity=Severity.WARN, state=State.OK, osi="L3", emitted=False,
+        name="mtu.masked", severity=Severity.WARN, state=State.OK, osi="L3", emitted=True,
         meaning="The path has a black hole, and one end works "
         "around it after a stall of seconds per connection.",
         boxes=(Box.FIREWALL, Box.TUNNEL, Box.ROUTER, Box.SWITCH),

@@ -1,4 +1,7 @@
-"""A second climb, begun while a rung of the first one hangs, so that two silences cost the time of one."""
+"""What is asked while a rung of the first climb hangs, so that more questions cost no more time.
+
+A second climb, once the rung has hung for long; and the witness of a hole, as soon as the kernel sees one.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from typing import Any
 
 from fleetprobe.engine.ascent import ask_rung
 from fleetprobe.examination import Climb, Step
-from fleetprobe.layer import Ground, Layer
+from fleetprobe.layer import Ground, Layer, Stall
 from fleetprobe.net.interface import Net
+from fleetprobe.net.path import Hole
 
 _LEAST_SHARE = 0.5
 """Of its time: how long the second climb must have waited at the rung for its silence to count. Where the rungs
@@ -18,31 +22,49 @@ below took the rest, an answer was hardly awaited."""
 
 Begin = Callable[[Climb, float], Coroutine[Any, Any, None]]
 """Climbs anew into the given climb, to be over at that monotonic second."""
+Look = Callable[[Climb, Stall], Coroutine[Any, Any, None]]
+"""Puts the question about a hole, and writes what it told into the climb."""
 
 
 class Beside:
-    """Holds at most one such climb. It is given up when the rung that hung ends in anything but silence."""
+    """Holds at most one of each. The second climb is given up when the rung that hung ends in anything but silence."""
 
-    def __init__(self, begin: Begin, now: Callable[[], float]) -> None:
+    def __init__(self, begin: Begin, look: Look, now: Callable[[], float]) -> None:
         self._begin = begin
+        self._look = look
         self._now = now
         self._task: asyncio.Task[None] | None = None
         self._climb: Climb | None = None
         self._until_s = 0.0
+        self._rung: str | None = None
+        self._seen: _Seen | None = None
         self.given_up: list[Climb] = []
         """Climbs that nobody needs; what they opened is still told."""
 
     async def ask(self, layer: Layer, ground: Ground, net: Net) -> Step:
-        """The rung's step, asked as always; beside it the second climb, once the rung has hung for long."""
+        """The rung's step, asked as always; beside it what is worth asking while it hangs."""
         until_s = self._now() + ground.exchange_s
         timer = asyncio.get_running_loop().call_later(ground.policy.beside_s, self._start, until_s)
+        self._rung = layer.name
         try:
             step = await ask_rung(layer, ground, net)
         finally:
+            self._rung = None
             timer.cancel()
         if not _silent(step):
-            await self.give_up()
+            await self._give_up_climb()
+        if self._seen is not None:
+            await self._seen.over(went_on=not _silent(step))
         return step
+
+    def hole(self, hole: Hole) -> None:
+        """The kernel has seen one in the connection of the rung that is being asked."""
+        if self._rung is not None and self._seen is None:
+            self._seen = _Seen(self._rung, hole, self._look, self._now())
+
+    async def looked(self) -> Climb | None:
+        """What was asked about a hole, to its end; None when the kernel saw none, or it closed by itself."""
+        return None if self._seen is None else await self._seen.end()
 
     async def take(self, broken: Climb) -> Climb | None:
         """The second climb to its end; None when there is none, or its silence is not that of `broken`."""
@@ -50,7 +72,7 @@ class Beside:
             return None
         await asyncio.wait({self._task})
         if self._task.cancelled() or self._task.exception() is not None or not self._tells(self._climb, broken):
-            await self.give_up()
+            await self._give_up_climb()
             return None
         climb, self._task, self._climb = self._climb, None, None
         _in_the_words_of(broken, climb)
@@ -58,6 +80,11 @@ class Beside:
 
     async def give_up(self) -> None:
         """End what is under way. Cheap when nothing is."""
+        await self._give_up_climb()
+        if self._seen is not None:
+            await self._seen.give_up()
+
+    async def _give_up_climb(self) -> None:
         if self._task is None or self._climb is None:
             return
         self._task.cancel()
@@ -83,6 +110,39 @@ class Beside:
             self._until_s = until_s
             self._climb = Climb(purpose="again", started_s=self._now())
             self._task = asyncio.ensure_future(self._begin(self._climb, until_s))
+
+
+class _Seen:
+    """One hole that the kernel saw, and the question about it."""
+
+    def __init__(self, rung: str, hole: Hole, look: Look, now: float) -> None:
+        self._climb = Climb(purpose="mtu", aside=True, started_s=now)
+        self._over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waits = False
+        self._task = asyncio.ensure_future(look(self._climb, Stall(rung, hole, self._went_on)))
+
+    async def over(self, *, went_on: bool) -> None:
+        """The rung has ended. An answer before the question was answered makes it needless: the hole was loss."""
+        if not self._over.done():
+            self._over.set_result(went_on)
+            if went_on and not self._waits:
+                await self.give_up()
+
+    async def end(self) -> Climb:
+        """The question to its end."""
+        await asyncio.wait({self._task})
+        return self._climb
+
+    async def give_up(self) -> None:
+        """End it; what it opened is still told."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if self._task.cancelled():
+            self._climb.steps = []
+
+    async def _went_on(self) -> bool:
+        self._waits = True
+        return await asyncio.shield(self._over)
 
 
 def _silent(step: Step) -> bool:

@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 
 from fleetprobe.decide import Ask, decide
-from fleetprobe.engine.ascent import AskRung, ascend, end
+from fleetprobe.engine.ascent import ascend, end
 from fleetprobe.engine.beside import Beside
 from fleetprobe.engine.budget import Gate
 from fleetprobe.engine.ways import Ways
 from fleetprobe.examination import AddressResult, Climb
-from fleetprobe.layer import Ground, Ladder, Layer, Witness, found
+from fleetprobe.layer import Ground, Ladder, Layer, Stall, Witness, found
 from fleetprobe.model.verdict import Finding, State, Verdict
 from fleetprobe.net.interface import Address, Net, Route
 
@@ -83,6 +83,9 @@ class Branch:
         would be closed on us, and many that hang would do so one after the other.
         """
         climb, ground = self._new_climb("climb"), self._new_ground()
+        if self._ways.upper and self._trunk.policy.witnesses:
+            self._beside = Beside(self._again_until, self._look_at, self._net.now)
+            ground.on_hole = self._beside.hole if self._ways.at_once else None
         try:
             await ascend(self._ways.base, ground, climb, self._net)
             if elder and self._trunk.target.expect.addresses != "all":
@@ -92,49 +95,63 @@ class Branch:
                             self._stands.set(not climb.broke)
                             return False
             if self._ways.upper and not climb.broke:
-                await ascend(self._ways.upper, ground, climb, self._net, self._with_another_beside())
+                ask = self._beside.ask if self._beside is not None else None
+                await ascend(self._ways.upper, ground, climb, self._net, ask)
             self._stands.set(not climb.broke)
             return True
         finally:
             end(ground, climb)
 
-    def _with_another_beside(self) -> AskRung | None:
-        """How the rungs above the connection are asked when a silence there may be repeated."""
-        if not self._trunk.policy.witnesses:
-            return None
-        limbs = self._ways.limbs[True]
-        self._beside = Beside(lambda climb, until_s: self._climb_anew(climb, limbs, until_s), self._net.now)
-        return self._beside.ask
+    async def _again_until(self, climb: Climb, until_s: float) -> None:
+        """The whole climb anew, beside the first one."""
+        await self._climb_anew(climb, self._ways.limbs[True], until_s)
+
+    async def _look_at(self, climb: Climb, stall: Stall) -> None:
+        """The witness that is asked at once, beside the first climb."""
+        assert self._ways.at_once is not None
+        await self._climb_anew(climb, self._aside(self._ways.at_once, whole=True), self._deadline, stall)
 
     async def _settle(self, whole: bool) -> None:
         """Ask one witness after another until the cause is settled or nothing more can tell."""
         offers = self._ways.offers[whole] if self._trunk.policy.witnesses else ()
         asked: set[Ask] = set()
+        if self._beside is not None and (looked := await self._beside.looked()) is not None:
+            self._climbs.append(looked)
+            asked.add(Ask(looked.purpose, 1))
         while True:
-            match decide(self._ways.names[whole], self._findings(), offers, asked):
-                case Ask() as ask:
-                    asked.add(ask)
-                    if self._net.now() < self._deadline:
-                        await self._witness(ask, whole)
-                case Verdict() as verdict:
-                    self._verdict = verdict
+            answer = decide(self._ways.names[whole], self._findings(), offers, asked)
+            if isinstance(answer, Verdict):
+                self._verdict = answer
+                # Where a witness of the path was asked already, it has seen more than a look afterwards could.
+                left = self._ways.afterwards if whole and offers and not asked else ()
+                if not left or answer.state not in (State.OK, State.SLOW):
                     return
+                answer = left[0]
+            asked.add(answer)
+            if self._net.now() < self._deadline:
+                await self._witness(answer, whole)
 
     async def _witness(self, ask: Ask, whole: bool) -> None:
         """Put the question. A witness without a probe of its own is the climb done again."""
-        limbs = self._ways.limbs[whole]
-        layer, witness = _declared(limbs, ask.witness)
-        if witness.probe is not None and witness.judge is not None:
-            aside = (replace(layer, probe=witness.probe, judge=witness.judge),)
+        if aside := self._aside(ask.witness, whole=whole):
             await self._climb_anew(self._new_climb(ask.witness, aside=True), aside, self._deadline)
         elif self._beside and (begun := await self._beside.take(self._climbs[0])) is not None:
             self._climbs.append(begun)
         elif self._new_ground().handshakes_left:
-            await self._climb_anew(self._new_climb(ask.witness), limbs, self._deadline)
+            await self._climb_anew(self._new_climb(ask.witness), self._ways.limbs[whole], self._deadline)
 
-    async def _climb_anew(self, climb: Climb, limbs: Ladder, until_s: float) -> None:
+    def _aside(self, name: str, *, whole: bool) -> Ladder:
+        """The one rung of a witness with a probe of its own; none when it is the climb done again."""
+        layer, witness = _declared(self._ways.limbs[whole], name)
+        if witness.probe is None or witness.judge is None:
+            return ()
+        name = witness.layer or layer.name
+        return (replace(layer, name=name, probe=witness.probe, judge=witness.judge, duration=None),)
+
+    async def _climb_anew(self, climb: Climb, limbs: Ladder, until_s: float, stall: Stall | None = None) -> None:
         """One more climb, or one more question, over a connection of its own."""
         ground = self._new_ground()
+        ground.stall = stall
         ground.deadline = min(until_s, ground.deadline)
         if climb.aside:
             ground.facts.update(self._known())
@@ -145,6 +162,8 @@ class Branch:
             told = ground.attempts
             climb.attempts = told if climb.aside else [replace(attempt, purpose=climb.purpose) for attempt in told]
             climb.ended_s = self._net.now()
+            # A witness that had nothing to ask leaves no trace.
+            climb.steps = [step for step in climb.steps if step.facts is not None or step.findings]
 
     def _known(self) -> dict[str, Any]:
         """What the last climb of each rung told, for a witness to build on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from fleetprobe.decide import Offer
+from fleetprobe.decide import Ask, Offer
 from fleetprobe.layer import Ladder
 
 
@@ -20,6 +20,9 @@ class Ways:
         self.limbs = {True: limbs, False: self.base}
         self.names = {whole: _names(self.trunk + part) for whole, part in self.limbs.items()}
         self.offers = {whole: _offers(part) for whole, part in self.limbs.items()}
+        witnesses = [witness for layer in limbs for witness in layer.witnesses]
+        self.afterwards = tuple(Ask(witness.name, 1) for witness in witnesses if witness.afterwards)
+        self.at_once = next((witness.name for witness in witnesses if witness.at_once), None)
 
 
 def ways_of(ladder: Ladder) -> Ways:

@@ -150,6 +150,8 @@ async def _act(wire: _Wire, step: Step) -> None:
             await wire.send_raw(bytes.fromhex(step.argument))
         case Verb.FILL:
             await wire.send(b"x" * int(step.argument))
+        case Verb.ANSWER:
+            await wire.send(_whole_answer(int(step.argument)))
         case Verb.ECHO:
             while True:
                 await wire.send(await wire.receive())
@@ -163,6 +165,11 @@ async def _act(wire: _Wire, step: Step) -> None:
             raise ValueError(f"`{step.verb}` ends a script and is played by the caller")
         case _:
             assert_never(step.verb)
+
+
+def _whole_answer(body_bytes: int) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {body_bytes}\r\nConnection: close\r\n\r\n"
+    return head.encode() + b"x" * body_bytes
 
 
 async def _hear_head(wire: _Wire) -> None:

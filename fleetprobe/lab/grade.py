@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +28,8 @@ class Answer:
     confidence: str | None
     findings: tuple[str, ...]
     summary: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The whole record, for the columns that an expectation names."""
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.state, self.code, self.confidence) if word)
@@ -90,7 +92,7 @@ def _answer(record: Mapping[str, Any]) -> Answer:
     return Answer(
         state=record["state"], code=record["code"], confidence=record["confidence"],
         findings=tuple(finding["code"] for finding in record.get("findings") or ()),
-        summary=record.get("summary") or "",
+        summary=record.get("summary") or "", record=record,
     )
 
 
@@ -100,5 +102,8 @@ def _differences(expect: Expectation, answer: Answer) -> list[str]:
         pairs.append(("confidence", " or ".join(expect.confidence), answer.confidence))
     wrong = [f"{what} {got or 'none'}, not {want or 'none'}" for what, want, got in pairs if want != got]
     wrong += [f"finding {code} is missing" for code in expect.findings if code not in answer.findings]
+    wrong += [f"finding {code} is wrong" for code in expect.without if code in answer.findings]
+    columns = {name: answer.record.get(name) for name in expect.columns}
+    wrong += [f"{name} {columns[name]}, not {want}" for name, want in expect.columns.items() if columns[name] != want]
     wrong += [f"the summary does not name {name}" for name in expect.says if name not in answer.summary]
     return wrong

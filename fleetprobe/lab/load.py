@@ -24,6 +24,7 @@ from fleetprobe.lab.scenario import (
     Step,
     Verb,
 )
+from fleetprobe.record.columns import RESULT
 
 BUILT_IN = Path(__file__).parent / "scenarios"
 """The scenarios that come with the package."""
@@ -40,11 +41,12 @@ _TARGET_FIELDS = frozenset({
     "expect_status", "expect_body", "expect_addresses",
 })
 _SETTING = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*=[a-z0-9 ,-]+")
-_NEEDS_NUMBER = frozenset({Verb.FLIGHT, Verb.FILL, Verb.WAIT})
+_NEEDS_NUMBER = frozenset({Verb.FLIGHT, Verb.FILL, Verb.ANSWER, Verb.WAIT})
 _NEEDS_TEXT = frozenset({Verb.SAY, Verb.HEX})
 _MAX_FILE_BYTES = 64 * 1024
 _MAX_WAIT_S = 60.0
 _MAX_SENT_BYTES = 16 * 1024 * 1024
+_MAX_PATH_BYTES = 2048
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -239,6 +241,7 @@ def _server(table: _Table) -> Server:
     server = Server(
         addresses=table.addresses("addresses"),
         port=table.integer("port", 1, 65535),
+        place=table.one_of("place", Place, Place.SERVER),
         steps=tuple(_step(table, line) for line in table.texts("steps")),
         nginx=table.optional_text("nginx"),
         certificate=table.member(Certificate, "certificate", certificate) if certificate else None,
@@ -250,6 +253,8 @@ def _server(table: _Table) -> Server:
         raise table.error("`addresses` is empty")
     if bool(server.steps) == server.backlog_full:
         raise table.error("a server has either `steps` or `backlog_full = true`")
+    if server.place is not Place.SERVER and (server.backlog_full or server.nginx):
+        raise table.error(f"`backlog_full` and `nginx` are for {Place.SERVER} only")
     if any(step.verb in (Verb.TLS, Verb.FLIGHT) for step in server.steps) and not server.certificate:
         raise table.error("the steps speak TLS, so `certificate` must be given")
     return server
@@ -310,7 +315,7 @@ def _run(table: _Table, own: str | None) -> RunSettings:
 
 
 def _target(table: _Table, case: str) -> LabTarget:
-    text = table.text("target")
+    text = table.text("target") + _long_path(table)
     lookalike = table.text("lookalike")
     expect = _expectation(table.table("expect"))
     unknown = sorted(set(table.raw) - _TARGET_FIELDS)
@@ -319,13 +324,29 @@ def _target(table: _Table, case: str) -> LabTarget:
     return LabTarget(case=case, target=text, fields=table.raw, expect=expect, lookalike=lookalike)
 
 
+def _long_path(table: _Table) -> str:
+    """The path of a target whose request is to be long: written as its length, for nobody can read 2 kB of it."""
+    return "/" + "x" * (table.integer("path_bytes", 2, _MAX_PATH_BYTES) - 1) if "path_bytes" in table.raw else ""
+
+
+def _columns(table: _Table) -> dict[str, str | int]:
+    for name, value in table.raw.items():
+        if name not in RESULT:
+            raise table.error(f"{name!r} is no column of a record")
+        if not isinstance(value, (str, int)):
+            raise table.error(f"`{name}` must be a string or a whole number")
+    return table.raw
+
+
 def _expectation(table: _Table) -> Expectation:
     expect = Expectation(
         state=table.text("state"),
         code=table.optional_text("code"),
         confidence=table.text_or_texts("confidence"),
         findings=table.texts("findings"),
+        without=table.texts("without"),
         says=table.texts("says"),
+        columns=_columns(table.table("columns")),
     )
     table.done()
     if expect.state not in _STATES:
@@ -335,7 +356,7 @@ def _expectation(table: _Table) -> Expectation:
             raise table.error(f"`confidence` is {word!r}; it can be {', '.join(_CONFIDENCES)}")
     if (expect.state == "ok") is (expect.code is not None):
         raise table.error("a target has a `code` exactly when its state is not ok")
-    for code in (*expect.findings, *((expect.code,) if expect.code else ())):
+    for code in (*expect.findings, *expect.without, *((expect.code,) if expect.code else ())):
         if not _CODE.fullmatch(code):
             raise table.error(f"{code!r} is not a code")
     return expect

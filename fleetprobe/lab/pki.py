@@ -16,6 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fleetprobe.lab.scenario import Certificate, Scenario, Server
 
 _DAY = timedelta(days=1)
+# A flight of about 4 kB: two full segments and a short one, within the ten that a server sends unasked (RFC 6928).
+_MANY_NAMES = tuple(f"one-of-the-many-hosts-of-this-certificate-{n:02}.lab.test" for n in range(48))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ def _chain(
         start, end = now + 3 * _DAY, now + 90 * _DAY
     elif kind is Certificate.WRONG_NAME:
         names, addresses = ("another-host.lab.test",), ()
+    elif kind is Certificate.LONG:
+        names = (*names, *_MANY_NAMES)
     signer = None if kind is Certificate.SELF_SIGNED else issuer.intermediate
     leaf = _issue(_leaf_name(names, addresses), signer, (start, end), alternatives=(names, addresses))
     chain = [leaf.certificate]

@@ -43,6 +43,8 @@ class Verb(StrEnum):
     """`hex 1503…`: send these bytes below TLS, even when a handshake has been made."""
     FILL = "fill"
     """`fill N`: send N bytes of filler."""
+    ANSWER = "answer"
+    """`answer N`: send an HTTP 200 with a body of N bytes, head and body in one piece, so that neither comes alone."""
     ECHO = "echo"
     """Send back whatever comes until the peer closes."""
     WAIT = "wait"
@@ -79,14 +81,18 @@ class Certificate(StrEnum):
     """The leaf alone, from an authority that the lab does not trust."""
     MISSING_INTERMEDIATE = "missing_intermediate"
     """The leaf alone, although the authority is trusted."""
+    LONG = "long"
+    """Good, and with so many names that the handshake's flight takes two full segments and a short one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """One service on the server machine, listening on each of its addresses."""
+    """One service, listening on each of its addresses."""
 
     addresses: tuple[str, ...]
     port: int
+    place: Place = Place.SERVER
+    """Which machine it runs on; elsewhere than on `sv` the kernel of the server can have settings of its own."""
     steps: tuple[Step, ...] = ()
     """What the Python server does with every connection."""
     nginx: str | None = None
@@ -181,8 +187,12 @@ class Expectation:
     """Any of these is right: which one can be chance. Empty means that the confidence is not looked at."""
     findings: tuple[str, ...] = ()
     """Codes that must be among the findings, whatever the verdict is."""
+    without: tuple[str, ...] = ()
+    """Codes that must not be among the findings, e.g. the fault that this one only looks like."""
     says: tuple[str, ...] = ()
     """What the summary must name, e.g. the address of the box that is to blame."""
+    columns: Mapping[str, str | int] = field(default_factory=dict)
+    """Columns of the record and what must stand in them, e.g. `path_mtu_bytes` and 1400."""
 
     def __str__(self) -> str:
         return " ".join(filter(None, [self.state, self.code, " or ".join(self.confidence)]))
@@ -245,11 +255,14 @@ class Scenario:
 
     @property
     def server_addresses(self) -> tuple[str, ...]:
-        """Every address of the server machine that belongs to this scenario, sorted, without repetition."""
-        own = set(self.addresses.get(Place.SERVER, ()))
-        for server in self.servers:
-            own.update(server.addresses)
-        return tuple(sorted(own))
+        """Every address that is served or that the server machine has, sorted, without repetition."""
+        places = {Place.SERVER, *(server.place for server in self.servers)}
+        return tuple(sorted({address for place in places for address in self.addresses_at(place)}))
+
+    def addresses_at(self, place: Place) -> tuple[str, ...]:
+        """The addresses that this scenario gives a machine, its servers' included, sorted, without repetition."""
+        served = {address for server in self.servers if server.place is place for address in server.addresses}
+        return tuple(sorted(served.union(self.addresses.get(place, ()))))
 
     def certificate_names(self, server: Server) -> tuple[str, ...]:
         """The DNS names that a good certificate of this server covers."""

@@ -11,16 +11,18 @@ import socket
 import ssl
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleetprobe.lab.conversation import converse
 from fleetprobe.lab.daemons import by_nginx, dnsmasq_config, dnsmasq_hosts, nginx_config
+from fleetprobe.lab.elsewhere import inside
 from fleetprobe.lab.nameserver import entries_of, serve_names
 from fleetprobe.lab.pki import server_file
 from fleetprobe.lab.plan import Plan
-from fleetprobe.lab.scenario import Scenario, Server
-from fleetprobe.lab.topology import AUTHORITY, DNS_PORT, RESOLVER
+from fleetprobe.lab.scenario import Place, Scenario, Server
+from fleetprobe.lab.topology import AUTHORITY, DNS_PORT, RESOLVER, namespace_file
 
 _LISTEN_BACKLOG = 512
 _MAX_TALKS = 1024
@@ -105,12 +107,17 @@ class ServerRoom:
     sockets: list[socket.socket]
 
     async def open(
-        self, server: Server, endpoints: Sequence[tuple[str, int]], context: ssl.SSLContext | None
+        self, server: Server, endpoints: Sequence[tuple[str, int]], context: ssl.SSLContext | None,
+        namespace: Path | None = None,
     ) -> list[int]:
-        """Start one scripted server on every endpoint (address and port; 0 for any). The ports in use."""
+        """Start one scripted server on every endpoint (address and port; 0 for any). The ports in use.
+
+        `namespace` is the file of a network namespace in which to listen, if not our own.
+        """
         ports: list[int] = []
         for address, port in endpoints:
-            listener = listen(address, port, 1 if server.backlog_full else _LISTEN_BACKLOG)
+            with inside(namespace) if namespace else nullcontext():
+                listener = listen(address, port, 1 if server.backlog_full else _LISTEN_BACKLOG)
             self.sockets.append(listener)
             ports.append(int(listener.getsockname()[1]))
             if server.backlog_full:
@@ -131,7 +138,8 @@ async def _serve(plan: Plan, ready_fd: int) -> int:
             if not by_nginx(server, plan.nginx):
                 file = server_file(plan.pki, scenario, server) if server.certificate else None
                 endpoints = [(address, server.port) for address in server.addresses]
-                await room.open(server, endpoints, tls_context(file) if file else None)
+                there = None if server.place is Place.SERVER else namespace_file(Path(plan.state), server.place)
+                await room.open(server, endpoints, tls_context(file) if file else None, there)
     for address, port in _daemon_endpoints(plan, fleet):
         await _wait_until_open(address, port, daemons)
     os.write(ready_fd, b"ready\n")

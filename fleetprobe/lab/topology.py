@@ -187,9 +187,8 @@ def _routes(place: str, fleet: Sequence[Scenario]) -> list[str]:
 
 
 def _own(place: str, fleet: Sequence[Scenario]) -> list[str]:
-    if place == Place.SERVER:
-        return [*RESOLVER, *AUTHORITY, *(a for scenario in fleet for a in scenario.server_addresses)]
-    return [a for scenario in fleet for there, own in scenario.addresses.items() if there == place for a in own]
+    shared = [a for scenario in fleet for there in Place if there == place for a in scenario.addresses_at(there)]
+    return [*RESOLVER, *AUTHORITY, *shared] if place == Place.SERVER else shared
 
 
 def _nodad(address: str) -> str:

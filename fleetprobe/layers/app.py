@@ -14,6 +14,7 @@ from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Finding
 from fleetprobe.net.interface import Event, Net
+from fleetprobe.net.path import Hole
 
 BANNER_BYTES = 8 * 1024
 LINES = 256
@@ -59,6 +60,11 @@ class AppFacts:
     def as_expected(self) -> bool | None:
         """Whether the expected text occurs; None when none is expected or nothing came."""
         return _holds(self.banner, self.expect_body) if self.expect_body and self.banner else None
+
+    @property
+    def hole(self) -> Hole | None:
+        """The kernel's account of segments that vanished."""
+        return self.ending.hole
 
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""

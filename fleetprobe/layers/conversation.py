@@ -11,6 +11,7 @@ from fleetprobe.layer import Ground, found
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.model.verdict import Confidence, Finding
 from fleetprobe.net.interface import Event, Fault, Net, Stream
+from fleetprobe.net.path import Hole
 
 
 class Phase(StrEnum):
@@ -42,6 +43,7 @@ class Ending:
     | duration_ms, waited_ms | number | of the whole conversation; from the last byte either way to its end |
     | lag_ms | number | the most that our own loop was late |
     | rtt_ms, unacked_segments | number, int | the kernel's round trip; our segments never acknowledged |
+    | hole | text | forward, reverse: the way in which segments are missing while later ones came (TCP_INFO) |
     """
 
     peer: str
@@ -56,6 +58,8 @@ class Ending:
     lag_ms: float = 0.0
     rtt_ms: float | None = None
     unacked_segments: int = 0
+    hole: Hole | None = None
+    """The kernel's account of segments that vanish, when it had one at the end."""
 
     @property
     def alert(self) -> int | None:
@@ -82,6 +86,7 @@ class Ending:
             "lag_ms": round(self.lag_ms, 3),
             "rtt_ms": self.rtt_ms,
             "unacked_segments": self.unacked_segments or None,
+            "hole": str(self.hole.direction) if self.hole else None,
         }
 
     def columns(self) -> dict[str, Any]:
@@ -107,6 +112,8 @@ class Conversation:
         self._lag_ms = 0.0
         self._bytes_sent = self._bytes_received = 0
         self._fault: Fault | None = None
+        self._hole: Hole | None = None
+        self._hole_s = ground.hole_s(_rtt_ms(ground))
         self.event = Event.DONE
 
     async def say(self, data: bytes, until_s: float) -> None:
@@ -124,7 +131,7 @@ class Conversation:
     async def hear(self, limit_bytes: int, until_s: float) -> bytes:
         """The next bytes; none when it is over, which `event` explains."""
         failed_before = self.event is not Event.DONE
-        got = await self._stream.receive(limit_bytes, until_s)
+        got = await self._stream.receive(limit_bytes, until_s, self._hole_s)
         due_s = until_s if got.event is Event.SILENT else got.at_s
         late_ms = (self._net.now() - due_s) * 1000.0
         self._lag_ms = max(self._lag_ms, late_ms, self._net.lag_ms() - self._lag_before_ms)
@@ -134,7 +141,7 @@ class Conversation:
             self._bytes_received += len(got.data)
             self._moved_s = got.at_s
         elif not failed_before or got.event is Event.ERROR:
-            self.event, self._fault = got.event, got.fault
+            self.event, self._fault, self._hole = got.event, got.fault, got.hole
         self._ended_s = got.at_s
         return got.data
 
@@ -154,6 +161,7 @@ class Conversation:
             lag_ms=self._lag_ms,
             rtt_ms=info.rtt_ms if info else None,
             unacked_segments=info.unacked_segments if info else 0,
+            hole=self._hole,
         )
 
 
@@ -261,6 +269,11 @@ BREAKS = frozenset({
     "tcp.reset", "tcp.closed", "tls.alert", "tls.protocol_error", "local.bug", *_ERRNO.values(),
 })
 """Every code that `broken` can give beside those it is told."""
+
+
+def _rtt_ms(ground: Ground) -> float | None:
+    below = ground.facts.get("tcp")
+    return below.dial.rtt_ms if below is not None else None
 
 
 def _peer(ground: Ground) -> str:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from fleetprobe.layer import Ladder
+from dataclasses import replace
+
+from fleetprobe.layer import Ladder, Layer
 from fleetprobe.layers import app, dns, ip, link, tcp
 from fleetprobe.layers.http import layer as http
+from fleetprobe.layers.mtu import judge as mtu
+from fleetprobe.layers.mtu import ladder, path
 from fleetprobe.layers.tls import layer as tls
 from fleetprobe.model.target import Target
 
+
+def _over_tcp(*upper: Layer) -> Ladder:
+    """The common ground, and rungs above the connection, whose stalls are held against the size of the packets."""
+    if not upper:
+        return (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER)
+    witnesses = (*tcp.LAYER.witnesses, ladder.witness(upper), path.witness(upper))
+    questioned = replace(tcp.LAYER, witnesses=witnesses, emits=tcp.LAYER.emits | mtu.EMITS)
+    return (dns.LAYER, link.LAYER, ip.LAYER, questioned, *upper)
+
+
 LADDERS: dict[str, Ladder] = {
-    "tcp": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER),
-    "tls": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER, tls.LAYER),
-    "https": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER, tls.LAYER, http.LAYER),
-    "http": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER, http.LAYER),
-    "ssh": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER, app.LAYER),
-    "banner": (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER, app.LAYER),
+    "tcp": _over_tcp(),
+    "tls": _over_tcp(tls.LAYER),
+    "https": _over_tcp(tls.LAYER, http.LAYER),
+    "http": _over_tcp(http.LAYER),
+    "ssh": _over_tcp(app.LAYER),
+    "banner": _over_tcp(app.LAYER),
 }
 
 _WITHOUT_NAMES: dict[str, Ladder] = {

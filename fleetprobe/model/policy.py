@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,16 @@ class Slow:
     app_rtts: float = 2.0
     lag_share: float = 0.1
     """Slowness is not judged when our own loop was late by more than this share of the phase."""
+
+
+class Mtu(StrEnum):
+    """When the size of packets is asked about."""
+
+    AUTO = "auto"
+    """After a stall, and once for each path."""
+    ALWAYS = "always"
+    """At every address."""
+    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +50,12 @@ class Policy:
     """Budget of one handshake, one banner or one response head; of a silence, that is, not of an answer."""
     beside_s: float = 2.0
     """A rung that hangs for so long gets a second climb beside it: from here on even an answer would be slow."""
+    mtu: Mtu = Mtu.AUTO
+    """When the size of packets is asked about: after a stall and once a path, at every address, or never."""
+    hole_s: float = 0.8
+    hole_rtts: float = 8.0
+    """A wait ends when the kernel has seen later segments but not earlier ones for so many seconds and round trips:
+    two retransmits would have come by then."""
     most_handshakes: int = 8
     """Connections that one address may be asked for, all in all."""
     dns_s: float = 4.0

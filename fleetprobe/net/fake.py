@@ -14,6 +14,15 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from fleetprobe.net.fake_clock import Clock
+from fleetprobe.net.fake_path import (
+    PathScript,
+    end_of_wait,
+    handshake_in_hole,
+    plain_search,
+    search_at,
+    send_mss,
+    since,
+)
 from fleetprobe.net.fake_stream import FakeStream
 from fleetprobe.net.fake_witness import (
     bears_the_address,
@@ -24,21 +33,21 @@ from fleetprobe.net.fake_witness import (
     survey_at,
     told_first,
 )
+from fleetprobe.net.heard import Claims
 from fleetprobe.net.interface import (
     Address,
     Dial,
-    DnsReply,
     Event,
     Fault,
     Handshake,
     Hello,
-    RecordType,
     Resolution,
     Route,
     Stream,
 )
 from fleetprobe.net.nearby import NOTHING_NEARBY, Neighbourhoods
-from fleetprobe.net.script import REFUSED, SILENT, Plan, Step, TlsScript
+from fleetprobe.net.path import DfSearch
+from fleetprobe.net.script import REFUSED, SILENT, LargeLost, Plan, Step, TlsScript, no_such_name
 from fleetprobe.net.survey import Survey
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin
 
@@ -60,6 +69,8 @@ class FakeNet:
         self._hosts: dict[tuple[str, int], list[Plan]] = {}
         self._routes: dict[str, Route] = {}
         self._surveys: dict[str, Survey] = {}
+        self._paths: dict[str, PathScript] = {}
+        self._claims = Claims()
         self._origins: dict[str, RstOrigin | None] = {}
         self._links: tuple[Link, ...] = plain_links()
         self._neighbours: dict[str, Neighbour] = {}
@@ -95,15 +106,17 @@ class FakeNet:
         lag_ms: float = 0.0,
         syn_retransmits: int = 0,
         tls: TlsScript | None = None,
+        large_lost: LargeLost | None = None,
     ) -> FakeNet:
         """What a connection meets there. Said again it scripts the next connection; the last one stays.
 
         `fault` ends the attempt to connect. `tls` is the handshake, its times counted from zero; without one
         the peer never answers a hello. The script is what is said over the connection, inside TLS if any.
+        `large_lost` is a black hole on the way, which takes what is too large of either.
         """
         plan = Plan(
             script=script, fault=fault, connect_ms=connect_ms, rtt_ms=rtt_ms, lag_ms=lag_ms,
-            syn_retransmits=syn_retransmits, tls=tls,
+            syn_retransmits=syn_retransmits, tls=tls, large_lost=large_lost,
         )
         self._hosts.setdefault((address, port), []).append(plan)
         return self
@@ -116,6 +129,11 @@ class FakeNet:
     def around(self, told: Survey) -> FakeNet:
         """What is heard around the silence of an address; its times count from its own start."""
         self._surveys[told.address.text] = told
+        return self
+
+    def path(self, address: str, told: PathScript) -> FakeNet:
+        """Which sizes arrive at an address, or what makes that of the sizes and TTLs asked; times from zero."""
+        self._paths[address] = told
         return self
 
     def origin(self, address: str, told: RstOrigin | None) -> FakeNet:
@@ -175,22 +193,24 @@ class FakeNet:
         """The scripted answer; NXDOMAIN for a name that is not in the table."""
         self.note("resolve", name)
         started = self.now()
-        known = self._names.get(name) or _no_such_name(name)
+        known = self._names.get(name) or no_such_name(name)
         lasts_ms = min(known.duration_ms, max(0.0, until_s - started) * 1000)
         await self.clock.reach(started + lasts_ms / 1000)
         return replace(known, started_s=started, duration_ms=lasts_ms)
 
     async def dial(
-        self, address: Address, port: int, until_s: float, *, again_s: float | None = None
+        self, address: Address, port: int, until_s: float, *, again_s: float | None = None,
+        mss_bytes: int | None = None,
     ) -> tuple[Dial, Stream | None]:
         """The scripted outcome of this attempt. Its twin, if it gets one, meets what the next connection meets."""
         plan = self._plan(address.text, port)
-        told = self._attempt(address, port, plan, self.now(), until_s)
+        told = self._attempt(address, port, plan, self.now(), until_s, mss_bytes=mss_bytes)
         again_at_s = until_s if again_s is None else self.now() + again_s
         if told.ended_s > again_at_s:
             await self.clock.reach(again_at_s)
             next_plan = self._plan(address.text, port)
-            first, told = told, told_first(told, self._attempt(address, port, next_plan, self.now(), until_s))
+            twin = self._attempt(address, port, next_plan, self.now(), until_s, mss_bytes=mss_bytes)
+            first, told = told, told_first(told, twin)
             plan = plan if told.local_port == first.local_port else next_plan
         await self.clock.reach(told.ended_s + plan.lag_ms / 1000)
         if bears_the_address(told):
@@ -198,12 +218,15 @@ class FakeNet:
         self._overhear(told)
         if told.fault is not None:
             return told, None
-        stream = FakeStream(self, address, port, plan, _steps=list(plan.script), _since_s=told.ended_s)
+        stream = FakeStream(
+            self, address, port, plan, mss_bytes, _steps=list(plan.script), _since_s=told.ended_s
+        )
         self.streams.append(stream)
         return told, stream
 
     def _attempt(
-        self, address: Address, port: int, plan: Plan, started: float, until_s: float, local_port: int | None = None
+        self, address: Address, port: int, plan: Plan, started: float, until_s: float, local_port: int | None = None,
+        mss_bytes: int | None = None,
     ) -> Dial:
         self.note("dial", address.text, port)
         self._sockets += 1
@@ -217,7 +240,7 @@ class FakeNet:
             address=address, port=port, started_s=started, ended_s=ended, fault=fault, lag_ms=plan.lag_ms,
             local_address="2001:db8::2" if address.family == 6 else "192.0.2.2",
             local_port=local_port, syn_retransmits=plan.syn_retransmits,
-            rtt_ms=None if fault else plan.rtt_ms, mss_bytes=None if fault else 1448,
+            rtt_ms=None if fault else plan.rtt_ms, mss_bytes=None if fault else send_mss(mss_bytes),
         )
 
     async def flows(self, address: Address, port: int, local_ports: Sequence[int], until_s: float) -> tuple[Dial, ...]:
@@ -238,6 +261,25 @@ class FakeNet:
         route = self._way(dial.address)
         if route.gateway is not None and not route.local:
             self._neighbourhoods.note(dial, route.gateway)
+
+    def claim_path(self, address: Address) -> bool:
+        """True once for each way."""
+        route = self._way(address)
+        return not route.local and self._claims.claim(address, route)
+
+    async def df_search(
+        self, address: Address, sizes: Sequence[int], until_s: float, *, ttls: Sequence[int | None] = (None,)
+    ) -> DfSearch:
+        """The scripted answer, whatever sizes are asked, or a path that carries 1500 bytes."""
+        self.note("df_search", address.text)
+        scripted = self._paths.get(address.text)
+        if scripted is None:
+            scripted = plain_search(address, sizes, ttls)
+        elif callable(scripted):
+            scripted = scripted(sizes, ttls)
+        told = search_at(scripted, self.now(), until_s)
+        await self.clock.reach(told.ended_s)
+        return told
 
     async def survey(self, address: Address, port: int, until_s: float) -> Survey:
         """The scripted answer, or what the table has of the other ports of the address."""
@@ -293,7 +335,7 @@ class FakeNet:
         return self._neighbours.get(address) or plain_neighbour(address, interface)
 
     async def handshake(
-        self, stream: Stream, hello: Hello, until_s: float
+        self, stream: Stream, hello: Hello, until_s: float, hole_s: float | None = None
     ) -> tuple[Handshake, Stream | None]:
         """The scripted handshake, moved to the present; a peer without one stays silent."""
         if not isinstance(stream, FakeStream):
@@ -302,9 +344,16 @@ class FakeNet:
         started = self.now()
         told = stream.plan.tls(hello) if callable(stream.plan.tls) else stream.plan.tls
         told = told or Handshake(started_s=0.0, ended_s=0.0, fault=SILENT)
+        told = handshake_in_hole(told, stream.plan.large_lost, stream.mss_bytes)
         ended = started + told.ended_s - told.started_s
         if ended > until_s or (told.fault is not None and told.fault.event is Event.SILENT):
             ended, told = max(until_s, started), replace(told, fault=told.fault or SILENT)
+        if told.hole is not None:
+            if hole_s is not None and stream.tell is not None:
+                stream.tell(told.hole)
+                hole_s = None
+            ended = end_of_wait(started, ended, hole_s)
+            told = replace(told, hole=since(told.hole, started, ended))
         await self.clock.reach(ended + told.lag_ms / 1000)
         told = replace(told, started_s=started, ended_s=ended)
         stream._since_s = ended
@@ -341,15 +390,3 @@ def drive(work: Coroutine[Any, Any, T], turns: int = 1_000_000) -> T:
             return done.value  # type: ignore[no-any-return]  # StopIteration cannot carry a type
     work.close()
     raise RuntimeError(f"not done after {turns} turns: it waits for something that is not the fake network")
-
-
-def _no_such_name(name: str) -> Resolution:
-    """NXDOMAIN from one nameserver, to both questions."""
-    replies = tuple(
-        DnsReply(server="192.0.2.53:53", record_type=kind, duration_ms=1.0, rcode="NXDOMAIN")
-        for kind in RecordType
-    )
-    return Resolution(
-        name=name, addresses=(), source="none", started_s=0.0, duration_ms=1.0, bulk_error="NXDOMAIN",
-        replies=replies, servers=("192.0.2.53:53",),
-    )

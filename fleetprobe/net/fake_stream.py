@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fleetprobe.net.fake_path import end_of_wait, hole_before, info_in_hole, send_mss, since
 from fleetprobe.net.interface import Address, Event, Fault, Handshake, Received, TcpInfo
+from fleetprobe.net.path import Hole
 from fleetprobe.net.script import Close, Deaf, Fail, Hear, Mute, Plan, Reset, Say, Step
 
 if TYPE_CHECKING:
@@ -20,6 +23,10 @@ class FakeStream:
     address: Address
     port: int
     plan: Plan
+    mss_bytes: int | None = None
+    """As it was dialled with."""
+    tell: Callable[[Hole], None] | None = None
+    """Whom to tell of a hole."""
     secured: Handshake | None = None
     sent: bytearray = field(default_factory=bytearray)
     aborted: bool = False
@@ -42,10 +49,12 @@ class FakeStream:
         self._heard += data
         return Received(data=b"", event=Event.DONE, at_s=now)
 
-    async def receive(self, limit_bytes: int, until_s: float) -> Received:
-        """The next words of the script, one `Say` at a time, or how it ends."""
+    async def receive(self, limit_bytes: int, until_s: float, hole_s: float | None = None) -> Received:
+        """The next words of the script, one `Say` at a time, or how it ends; early in a hole, with `hole_s`."""
         self.net.note("receive", self.address.text, self.port)
         step = self._next()
+        if hole := self._hole(step):
+            return await self._lost_in(hole, until_s, hole_s)
         if isinstance(step, Hear | Mute | Deaf) or step is None:
             return await self._silence(until_s, step.late_ms if isinstance(step, Mute) else 0.0)
         at_s = max(self._since_s + step.after_ms / 1000, min(self.net.now(), until_s))
@@ -64,17 +73,22 @@ class FakeStream:
         """Plain figures of a healthy path; what a deaf peer left unacknowledged is counted."""
         if self.ended:
             return None
-        return TcpInfo(
+        healthy = TcpInfo(
             rtt_ms=self.plan.rtt_ms, rtt_var_ms=self.plan.rtt_ms / 4, total_retransmits=self._unacked,
-            unacked_segments=self._unacked, sacked_segments=0, send_mss_bytes=1448, receive_mss_bytes=1448,
-            advertised_mss_bytes=1448, path_mtu_bytes=1500, bytes_received=0, data_segments_in=0,
-            bytes_acked=0 if self._unacked else len(self.sent), out_of_order_segments=0,
+            unacked_segments=self._unacked, sacked_segments=0, send_mss_bytes=send_mss(self.mss_bytes),
+            receive_mss_bytes=1448, advertised_mss_bytes=1448, path_mtu_bytes=1500, bytes_received=0,
+            data_segments_in=0, bytes_acked=0 if self._unacked else len(self.sent), out_of_order_segments=0,
         )
+        return info_in_hole(healthy, self._hole(self._next()))
 
     @property
     def peer_alpn(self) -> str | None:
         """What the scripted handshake agreed on."""
         return self.secured.alpn if self.secured else None
+
+    def tell_hole(self, tell: Callable[[Hole], None]) -> None:
+        """Whom to tell of a hole, once."""
+        self.tell = tell
 
     def abort(self) -> None:
         """Counted once however often it is called."""
@@ -102,6 +116,19 @@ class FakeStream:
             self._since_s = max(self._since_s, self.net.now())
             del self._steps[0]
         return self._steps[0] if self._steps else None
+
+    def _hole(self, step: Step | None) -> Hole | None:
+        return hole_before(self.plan.large_lost, self.mss_bytes, len(self.sent), step)
+
+    async def _lost_in(self, hole: Hole, until_s: float, hole_s: float | None) -> Received:
+        started = self.net.now()
+        if hole_s is not None and self.tell is not None:
+            tell, self.tell = self.tell, lambda hole: None
+            tell(hole)
+            hole_s = None
+        ended = end_of_wait(started, until_s, hole_s)
+        await self.net.clock.reach(ended)
+        return Received(data=b"", event=Event.SILENT, at_s=ended, hole=since(hole, started, ended))
 
     async def _silence(self, until_s: float, late_ms: float) -> Received:
         await self.net.clock.reach(until_s + late_ms / 1000)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from fleetprobe.net.path import DfSearch, Hole
     from fleetprobe.net.survey import Survey
     from fleetprobe.net.witness import Link, Neighbour, RstOrigin
 
@@ -136,6 +137,8 @@ class Received:
     fault: Fault | None = None
     at_s: float
     """Monotonic seconds of the deciding event, as the kernel reported it."""
+    hole: Hole | None = None
+    """With SILENT: segments are missing while later ones have come, as the kernel saw it at the end."""
 
 
 class Stream(Protocol):
@@ -144,8 +147,16 @@ class Stream(Protocol):
     async def send(self, data: bytes, until_s: float) -> Received:
         """Send all of `data`; `event` is DONE, or how it failed. `data` in the answer is empty."""
 
-    async def receive(self, limit_bytes: int, until_s: float) -> Received:
-        """Wait for the next bytes, at most `limit_bytes`."""
+    async def receive(self, limit_bytes: int, until_s: float, hole_s: float | None = None) -> Received:
+        """Wait for the next bytes, at most `limit_bytes`.
+
+        With `hole_s` the kernel's account is looked at meanwhile, first after 0.25 s, and the wait ends early,
+        as SILENT, when the signs of a hole have stood unchanged for so many seconds; or it goes on, if there
+        is somebody to tell (`tell_hole`). Without it they are looked for once, at the deadline.
+        """
+
+    def tell_hole(self, tell: Callable[[Hole], None]) -> None:
+        """Whom to tell of a hole that lasts: once, and the wait goes on to its deadline."""
 
     def info(self) -> TcpInfo | None:
         """The kernel's view of the connection now; None if it is gone."""
@@ -261,6 +272,8 @@ class Handshake:
     client_certificate_requested: bool = False
     ocsp_staple_bytes: int = 0
     lag_ms: float = 0.0
+    hole: Hole | None = None
+    """With the fault SILENT: segments were missing while later ones had come."""
 
 
 class Net(Protocol):
@@ -276,12 +289,27 @@ class Net(Protocol):
         """All addresses of a name: hosts file, then DNS; asked once per run and shared."""
 
     async def dial(
-        self, address: Address, port: int, until_s: float, *, again_s: float | None = None
+        self, address: Address, port: int, until_s: float, *, again_s: float | None = None,
+        mss_bytes: int | None = None,
     ) -> tuple[Dial, Stream | None]:
         """Connect to one literal address.
 
         With `again_s`, an attempt silent for so many seconds gets a twin from a fresh source port beside it;
-        the first that is answered is told, the other is its `twin`.
+        the first that is answered is told, the other is its `twin`. With `mss_bytes` (tcp(7) TCP_MAXSEG, 88 to
+        32767, TCP options included) no packet of the connection is larger than so many bytes and 40 more over
+        IPv4 or 60 more over IPv6, in either direction.
+        """
+
+    async def df_search(
+        self, address: Address, sizes: Sequence[int], until_s: float, *, ttls: Sequence[int | None] = (None,)
+    ) -> DfSearch:
+        """Send UDP that must not be fragmented to a port likely closed: every size at every TTL, all at once.
+
+        `sizes` are whole IP packets in bytes; those above the device's MTU are refused by our own kernel and
+        send nothing. A `ttl` of None goes all the way; others end at that hop and tell where large packets
+        still arrive. What is silent when half the time is over is asked once more, unless a larger one has
+        arrived. Measures the way there only. It may make our kernel note a path MTU that every later connection to the
+        address begins with. Raises ValueError for more than 64 pairs or an impossible size.
         """
 
     async def flows(self, address: Address, port: int, local_ports: Sequence[int], until_s: float) -> tuple[Dial, ...]:
@@ -292,6 +320,12 @@ class Net(Protocol):
 
     async def rst_origin(self, address: Address, port: int, until_s: float) -> RstOrigin | None:
         """Whether a RST comes from nearer than the host; None where no box can stand between."""
+
+    def claim_path(self, address: Address) -> bool:
+        """Whether the caller is the first in this run to ask about the way to the /24 or /48 of the address.
+
+        A way is a next hop, a source address and a prefix; False for our own addresses.
+        """
 
     def lag_ms(self) -> float:
         """How late our own loop has been in all; the difference of two readings counts."""
@@ -306,9 +340,12 @@ class Net(Protocol):
         """What the kernel knows of a next hop; at most 50 ms old."""
 
     async def handshake(
-        self, stream: Stream, hello: Hello, until_s: float
+        self, stream: Stream, hello: Hello, until_s: float, hole_s: float | None = None
     ) -> tuple[Handshake, Stream | None]:
-        """TLS over an open connection. The stream given is used up; go on with the one returned."""
+        """TLS over an open connection. The stream given is used up; go on with the one returned.
+
+        Each wait within it ends early at a hole, as in `Stream.receive`.
+        """
 
     def trust(self, ca_file: str | None) -> Mapping[str, object]:
         """What stands behind verification: source, count and SHA-256 of the anchors."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fleetprobe.net.interface import Event, Fault, Handshake, Hello
+from fleetprobe.net.interface import DnsReply, Event, Fault, Handshake, Hello, RecordType, Resolution
+from fleetprobe.net.path import Hole
 
 REFUSED = Fault(Event.ERROR, "ECONNREFUSED")
 """A RST in answer to our SYN."""
@@ -70,6 +71,20 @@ Step = Hear | Say | Close | Reset | Fail | Mute | Deaf
 TlsScript = Handshake | Callable[[Hello], Handshake]
 
 
+@dataclass(frozen=True, slots=True)
+class LargeLost:
+    """A black hole on the way: large segments vanish, and whoever waits for what they carried meets `hole`.
+
+    Forward, it is there once we have sent `from_bytes` in all; reverse, for an answer (one `Say`, or the
+    server's `bytes_received` of a handshake) of at least `from_bytes`.
+    """
+
+    hole: Hole
+    passes_mss_bytes: int | None = None
+    """A connection dialled with no more than this MSS is not concerned; None: every one is."""
+    from_bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What one connection to one address and port meets. `tls` counts its times from zero."""
@@ -81,3 +96,16 @@ class Plan:
     lag_ms: float = 0.0
     syn_retransmits: int = 0
     tls: TlsScript | None = None
+    large_lost: LargeLost | None = None
+
+
+def no_such_name(name: str) -> Resolution:
+    """NXDOMAIN from one nameserver, to both questions."""
+    replies = tuple(
+        DnsReply(server="192.0.2.53:53", record_type=kind, duration_ms=1.0, rcode="NXDOMAIN")
+        for kind in RecordType
+    )
+    return Resolution(
+        name=name, addresses=(), source="none", started_s=0.0, duration_ms=1.0, bulk_error="NXDOMAIN",
+        replies=replies, servers=("192.0.2.53:53",),
+    )

@@ -96,7 +96,7 @@ def _conclude(row: Row, verdict: Verdict, target: Target) -> None:
     if finding is None or finding.code is None:
         row.update(summary=_plain(verdict), fix_commands=[], repro=[], not_this=[], could_also_be=[])
         return
-    code, values = CODES[finding.code], _values(target, row)
+    code, values = CODES[finding.code], {**_values(target, row), "gateway": finding.facts.get("gateway")}
     row.update(
         layer=finding.layer,
         code=finding.code,
@@ -274,6 +274,8 @@ def _values(target: Target, row: Row) -> Mapping[str, str | int | None]:
         "path": target.path or "/",
         "service": target.service,
         "family": "6" if address and ":" in address else "4",
+        "mtu": row["path_mtu_bytes"],
+        "mss": row["path_mtu_bytes"] and row["path_mtu_bytes"] - (60 if address and ":" in address else 40),
     }
 
 

@@ -20,6 +20,7 @@ Values = Mapping[str, str | int | None]
 NAME_TARGET: Values = {
     "host": "web.example", "address": "192.0.2.10", "port": 443, "name": "web.example",
     "sni": "web.example", "path": "/health?full=1&x=2", "service": "https", "family": 4,
+    "mtu": 1400, "mss": 1360, "gateway": "192.0.2.1",
 }
 LITERAL_TARGET: Values = {
     "host": "2001:db8::10", "address": "2001:db8::10", "port": 443, "name": None,
@@ -31,7 +32,8 @@ LOOKING_TOOLS = {
     "sudo nft", "sudo tcpdump", "sudo arping",
 }
 MENDING_TOOLS = {"sudo sysctl -w", "sudo nft add", "sudo nft insert", "sudo timedatectl set-ntp",
-                 "sudo ip -{family} route flush cache", "sudo resolvectl flush-caches", "ulimit -Sn"}
+                 "sudo ip -{family} route flush cache", "sudo resolvectl flush-caches", "ulimit -Sn",
+                 "sudo iptables -t mangle -A FORWARD", "sudo ip route add {address}"}
 CHANGES = re.compile(
     r"\b(rm|mv|dd|kill|pkill|reboot|shutdown|mkfs|add|del|delete|set|change|replace|insert|flush|restart|stop)\b"
     r"|sysctl -w|\bss -\w*K|flush-caches|>(?!/dev/null)|[;&`]|\$\((?!\()"
@@ -125,8 +127,8 @@ def test_a_command_without_its_operand_is_not_said() -> None:
 
 
 def test_an_unknown_placeholder_is_a_bug() -> None:
-    with pytest.raises(KeyError, match="gateway"):
-        fill("ping {gateway}", NAME_TARGET)
+    with pytest.raises(KeyError, match="router"):
+        fill("ping {router}", NAME_TARGET)
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))

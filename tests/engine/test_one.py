@@ -108,7 +108,8 @@ def test_a_silence_above_the_connection_is_repeated_over_a_fresh_one() -> None:
     net = FakeNet().host(V4, 80, Hear(b"GET"), Mute())
     examined = examine(net, target(host=V4))
     assert (examined.verdict.state, examined.verdict.code) == (State.FAIL, "http.timeout")
-    assert net.count("dial") == 2
+    # Once in small packets, too: had they passed, the size of the packets would be in question.
+    assert [attempt["purpose"] for attempt in row(examined)["attempts"]] == ["climb", "mtu", "again"]
     assert "tcp" in examined.verdict.proven_layers
 
 
@@ -259,7 +260,8 @@ def test_in_any_world_the_phases_add_up_and_every_connection_is_ended_and_listed
     assert all(told[part] is None or told[part] >= 0 for part in parts)
     assert net.left_open == 0
     assert len(told["attempts"]) >= net.count("dial")
-    assert net.count("dial") <= 8 * len(addresses)
+    # Eight, and twelve where the ladder of sizes was climbed.
+    assert net.count("dial") <= 12 * len(addresses)
     assert [result.address.text for result in examined.addresses] == addresses
 
 

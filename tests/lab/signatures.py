@@ -11,6 +11,8 @@ SLOW_HANDSHAKE_MS = 900.0
 SLOW_FIRST_BYTE_MS = 2500.0
 DRIPPING_MS = 5000.0
 SYN_RETRANSMIT_MS = (900.0, 1900.0)
+FULL_SEGMENT_BYTES = 1428
+"""What fits into a packet of 1500 bytes over IPv6 with timestamps; it is 20 more over IPv4."""
 NEIGHBOUR_FAILURE_MS = (2500.0, 3900.0)
 
 
@@ -148,6 +150,71 @@ def _family_broken(version: int) -> Callable[[Observation], bool]:
     return holds
 
 
+def _sizes(seen: Observation, holds: Callable[[Observation], bool]) -> bool:
+    """What claims something of `sizes.py`'s observations holds for every address, and there is one."""
+    each = seen["sizes"].values()
+    return bool(each) and all(holds(address) for address in each)
+
+
+def _stuck(address: Observation, request: str) -> bool:
+    """The same exchange never ends with large segments and comes whole with small ones."""
+    return bool(address[f"{request}_large"]["ending"] == "silent" and address[f"{request}_small"]["ending"] == "whole")
+
+
+def _lost_going(address: Observation, request: str) -> bool:
+    """What we sent is not acknowledged, but for the short end of it."""
+    last = address[f"{request}_large"]
+    return _stuck(address, request) and last["unacked"] > 0 and last["sacked"] > 0
+
+
+def _lost_coming(address: Observation, request: str) -> bool:
+    """All that we sent is acknowledged, and of what was sent to us the short end came, out of order."""
+    last = address[f"{request}_large"]
+    return _stuck(address, request) and last["unacked"] == 0 and last["out_of_order"] > 0
+
+
+def _datagram_lost(address: Observation) -> bool:
+    return bool(address["datagrams"] == {"200": "ECONNREFUSED", "1500": "silent"})
+
+
+HOLES: dict[str, Callable[[Observation], bool]] = {
+    "forward": lambda seen: _lost_going(seen, "long") and not _lost_coming(seen, "own"),
+    "reverse": lambda seen: _lost_coming(seen, "own") and _lost_coming(seen, "long") and not _datagram_lost(seen),
+    # Where the server's handshake is lost, a long request is never sent; a datagram is.
+    "both": lambda seen: _lost_coming(seen, "own") and (_lost_going(seen, "long") or _datagram_lost(seen)),
+}
+"""Direction to the marks of a hole in it, at one address as `sizes.py` sees it."""
+
+
+def _hole_at_hand(address: Observation) -> bool:
+    """The target's own exchange is well; a longer request, or another port of its address, meets a hole."""
+    return bool(address["own_large"]["ending"] == "whole") and (
+        _lost_going(address, "long") or bool(address["some_port_stuck"])
+    )
+
+
+def _all_whole(address: Observation) -> bool:
+    endings = {address[f"{what}_{segments}"]["ending"] for what in ("own", "long") for segments in ("large", "small")}
+    return endings == {"whole"}
+
+
+def _reduced(address: Observation) -> bool:
+    return _all_whole(address) and bool(address["datagrams"]["1500"] == "too big 1400")
+
+
+def _clamped(address: Observation) -> bool:
+    """A small segment size from the SYN on, which no path MTU that was learnt explains; large datagrams are lost."""
+    first = address["own_large"]["at_first"]
+    small = first["snd_mss"] < FULL_SEGMENT_BYTES and first["pmtu"] == 1500
+    return _all_whole(address) and small and address["datagrams"]["1500"] in ("silent", "too big 1400")
+
+
+def _masked(address: Observation) -> bool:
+    late, soon = address["own_large"], address["own_small"]
+    in_time = late["ms"] >= SLOW_FIRST_BYTE_MS > soon["ms"]
+    return _all_whole(address) and in_time and late["out_of_order"] > 0
+
+
 def healthy(seen: Observation) -> bool:
     """At least one address connects, and whatever is asked over it is answered."""
     return any(
@@ -235,6 +302,8 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
         _both(healthy, lambda seen: _all(seen, lambda a: a["answer"]["first_ms"] >= SLOW_FIRST_BYTE_MS)),
         _both(_ended("silent", some=True), lambda seen: _all(seen, lambda a: a["answer"]["last_ms"] >= DRIPPING_MS)),
     ),
+    # What a handshake asks of the path is the client's choice: a long request stands for a long ClientHello.
+    "mtu.black_hole": lambda seen: _sizes(seen, lambda a: _lost_coming(a, "own") or _lost_going(a, "long")),
     "app.no_banner": _ended("silent", some=False),
     "app.protocol_mismatch": lambda seen: _all(seen, lambda a: a["answer"]["text"].startswith("220 ")),
 }
@@ -246,6 +315,10 @@ UNEXPLAINED = _silent(alive=False, gateway=True, on_link=False)
 WARNINGS: dict[str, Callable[[Observation], bool]] = {
     "http.auth_required": _status(401),
     "http.rate_limited": _status(429),
+    "mtu.black_hole": lambda seen: healthy(seen) and _sizes(seen, _hole_at_hand),
+    "mtu.reduced": lambda seen: healthy(seen) and _sizes(seen, _reduced),
+    "mtu.clamped": lambda seen: healthy(seen) and _sizes(seen, _clamped),
+    "mtu.masked": lambda seen: healthy(seen) and _sizes(seen, _masked),
     "dns.hosts_override": lambda seen: healthy(seen) and bool(seen["hosts"]) and not seen["dns"]["addresses"],
     "ip.v4_only_broken": lambda seen: healthy(seen) and _family_broken(4)(seen),
     "ip.v6_only_broken": lambda seen: healthy(seen) and _family_broken(6)(seen),

@@ -13,7 +13,8 @@ TARGET = LabTarget(
     case="reset#1", target="http://203.0.113.9/", fields={}, lookalike="closed",
     expect=Expectation(
         state="fail", code="tcp.reset", confidence=("observed",), findings=("ip.address_partial",),
-        says=("203.0.113.9",),
+        says=("203.0.113.9",), without=("mtu.black_hole",),
+        columns={"path_mtu_direction": "reverse", "path_mtu_bytes": 1400},
     ),
 )
 
@@ -23,6 +24,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "kind": "result", "result_id": "r1", "labels": {"case": "reset#1"}, "state": "fail",
         "code": "tcp.reset", "confidence": "observed", "findings": [{"code": "ip.address_partial"}],
         "duration_ms": 3.5, "summary": "203.0.113.9:80 sent RST",
+        "path_mtu_direction": "reverse", "path_mtu_bytes": 1400,
     }
     return {**good, **changes}
 
@@ -39,6 +41,12 @@ def test_the_expected_record_is_right() -> None:
         ({"code": None}, "code none, not tcp.reset"),
         ({"confidence": "inferred"}, "confidence inferred, not observed"),
         ({"findings": []}, "finding ip.address_partial is missing"),
+        ({"path_mtu_bytes": 1399}, "path_mtu_bytes 1399, not 1400"),
+        ({"path_mtu_direction": None}, "path_mtu_direction None, not reverse"),
+        (
+            {"findings": [{"code": "ip.address_partial"}, {"code": "mtu.black_hole"}]},
+            "finding mtu.black_hole is wrong",
+        ),
         ({"summary": "sent RST"}, "the summary does not name 203.0.113.9"),
     ],
 )

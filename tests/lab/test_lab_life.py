@@ -159,7 +159,7 @@ def test_there_is_no_way_out_of_the_lab(lab: Lab, place: str) -> None:
     devices = lab.run_in(place, ["ip", "-o", "link"]).stdout.splitlines()
     names = {line.split(": ")[1].partition("@")[0] for line in devices}
     own = {scenario.own.device for scenario in load_fleet() if scenario.own}
-    assert names <= {"lo", "eth0", "c0", "c1", "m0", "s0", *own}
+    assert names <= {"lo", "eth0", "c0", "c1", "m0", "m1", "s0", *own}
     kinds = lab.run_in(place, ["ip", "-o", "-d", "link"]).stdout.splitlines()
     assert [line for line in kinds if " veth " not in line and ": lo:" not in line] == []
 

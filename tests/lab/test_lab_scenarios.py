@@ -51,11 +51,12 @@ def test_every_expected_code_has_a_mark_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize("scenario", FLEET, ids=lambda scenario: scenario.name)
-def test_a_lookalike_is_told_apart_by_state_or_code(scenario: Scenario) -> None:
+def test_a_lookalike_is_told_apart_by_state_code_or_finding(scenario: Scenario) -> None:
     for target in scenario.targets:
         other = BY_NAME[target.lookalike]
         assert any(
-            (t.expect.state, t.expect.code) != (target.expect.state, target.expect.code)
+            (t.expect.state, t.expect.code, t.expect.findings)
+            != (target.expect.state, target.expect.code, target.expect.findings)
             for t in other.targets
         ), f"{target.case} and {other.name} expect the same"
 
@@ -130,6 +131,14 @@ def test_a_script_is_read_verb_by_verb(tmp_path: Path) -> None:
         ('"reset"]', '"wait"]', "wrong argument for `wait`"),
         ('"reset"]', '"wait 61"]', "wrong argument for `wait`"),
         ('"reset"]', '"fill 99999999"]', "wrong argument for `fill`"),
+        ('"reset"]', '"answer"]', "wrong argument for `answer`"),
+        ('"reset"]', '"answer 6.5"]', "wrong argument for `answer`"),
+        ("port = 80", 'port = 80\nplace = "r9"', r"\[server 1\]: `place` is 'r9'; it can be cl, cl4, r1"),
+        ("port = 80", 'port = 80\nplace = "r3"\nnginx = "return 204;"', r"\[server 1\]: .*are for sv only"),
+        ("lookalike", "path_bytes = 1\nlookalike", r"\[target 1\]: `path_bytes` must lie between 2 and 2048, not 1"),
+        ('confidence = "observed"', 'columns = { mtu = 1400 }', "'mtu' is no column of a record"),
+        ('confidence = "observed"', 'columns = { path_mtu_bytes = 1.5 }', "`path_mtu_bytes` must be a string or"),
+        ('confidence = "observed"', 'without = ["MTU"]', "'MTU' is not a code"),
         ('"reset"]', '"hex 1g"]', "wrong argument for `hex`"),
         ('"reset"]', '"tls"]', "`certificate` must be given"),
         ('code = "tcp.reset", ', "", "has a `code` exactly when its state is not ok"),
@@ -158,6 +167,21 @@ def test_a_mistake_is_named_with_file_and_place(tmp_path: Path, old: str, new: s
     with pytest.raises(ScenarioError, match=complaint) as caught:
         load_scenario(write(tmp_path, GOOD.replace(old, new, 1)))
     assert str(caught.value).startswith("one.toml")
+
+
+def test_the_path_of_a_long_request_is_written_as_its_length(tmp_path: Path) -> None:
+    text = GOOD.replace('"http://203.0.113.99/"', '"http://203.0.113.99"\npath_bytes = 2000')
+    (target,) = load_scenario(write(tmp_path, text)).targets
+    assert target.target == "http://203.0.113.99/" + "x" * 1999
+
+
+def test_a_server_can_stand_on_another_machine_which_then_has_its_address(tmp_path: Path) -> None:
+    scenario = load_scenario(write(tmp_path, GOOD.replace("port = 80", 'port = 80\nplace = "r3"')))
+    assert scenario.addresses_at(Place.ROUTER_ASIDE) == scenario.server_addresses == ("203.0.113.99",)
+    assert scenario.addresses_at(Place.SERVER) == ()
+    script = build_script([scenario], Path("/state"))
+    there = script.index("address add 203.0.113.99/32 dev m0")
+    assert script.rindex("nsenter", 0, there) == script.rindex("nsenter --net=/state/ns/r3 ", 0, there)
 
 
 def test_a_file_name_must_be_words_joined_by_hyphens(tmp_path: Path) -> None:

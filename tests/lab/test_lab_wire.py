@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from fleetprobe.lab.fleet import ScanGroup, all_targets, load_fleet
-from fleetprobe.lab.lab import Lab
+from fleetprobe.lab.lab import Lab, inventory_lines
 from fleetprobe.lab.scenario import LabTarget, Place
 from fleetprobe.lab.topology import RESOLVER
 from tests.lab.conftest import require_program
-from tests.lab.signatures import NEIGHBOUR_FAILURE_MS, SIGNATURES, UNEXPLAINED, WARNINGS, Observation, healthy
+from tests.lab.signatures import (
+    HOLES,
+    NEIGHBOUR_FAILURE_MS,
+    SIGNATURES,
+    UNEXPLAINED,
+    WARNINGS,
+    Observation,
+    healthy,
+)
+from tests.lab.sizes import NARROW
 
 pytestmark = pytest.mark.lab
 
 WIRE = Path(__file__).with_name("wire.py")
+SIZES = Path(__file__).with_name("sizes.py")
 SCANS_AT_ONCE = 6
 TARGETS = all_targets(load_fleet())
 
@@ -29,9 +40,16 @@ def observe(lab: Lab) -> dict[str, Observation]:
     def look(group: ScanGroup) -> dict[str, Observation]:
         args = group.settings.args
         resolver = args[args.index("--resolver") + 1] if "--resolver" in args else RESOLVER[0]
+        found = run(group, WIRE, group.targets, resolver)
+        if measured := [target for target in group.targets if target.case.startswith("mtu-")]:
+            for case, sizes in run(group, SIZES, measured).items():
+                found[case]["sizes"] = sizes
+        return found
+
+    def run(group: ScanGroup, script: Path, targets: Sequence[LabTarget], *args: str) -> dict[str, Observation]:
         done = lab.run_in(
-            group.settings.vantage, [sys.executable, str(WIRE), str(lab.ca_file), resolver],
-            timeout_s=60, stdin="\n".join(lab.inventory_lines(group)),
+            group.settings.vantage, [sys.executable, str(script), str(lab.ca_file), *args],
+            timeout_s=60, stdin="\n".join(inventory_lines(targets)),
         )
         assert done.returncode == 0, done.stderr
         found: dict[str, Observation] = json.loads(done.stdout)
@@ -95,6 +113,60 @@ def test_a_router_with_default_limits_tells_some_of_a_prefix_and_leaves_the_othe
     assert len(asked) == told + silent == 20
     assert told >= 2
     assert silent >= 2
+
+
+@pytest.mark.parametrize(
+    "target", [t for t in TARGETS if "path_mtu_direction" in t.expect.columns], ids=lambda target: target.case
+)
+def test_a_hole_is_in_the_direction_and_of_the_size_that_its_scenario_says(
+    target: LabTarget, observations: dict[str, Observation]
+) -> None:
+    (seen,) = observations[target.case]["sizes"].values()
+    assert target.expect.columns["path_mtu_bytes"] == NARROW
+    assert HOLES[str(target.expect.columns["path_mtu_direction"])](seen), json.dumps(seen, indent=1)
+    assert (seen["just_fits"]["ending"], seen["one_too_large"]["ending"]) == ("whole", "silent")
+
+
+@pytest.mark.parametrize(
+    "target", [t for t in TARGETS if "mtu.black_hole" in t.expect.without], ids=lambda target: target.case
+)
+def test_what_must_not_be_called_a_hole_ends_alike_with_segments_of_any_size(
+    target: LabTarget, observations: dict[str, Observation]
+) -> None:
+    (seen,) = observations[target.case]["sizes"].values()
+    for request in ("own", "long"):
+        assert seen[f"{request}_large"]["ending"] == seen[f"{request}_small"]["ending"], json.dumps(seen, indent=1)
+
+
+def test_the_marks_of_one_kind_of_path_are_not_found_on_another(observations: dict[str, Observation]) -> None:
+    # A server that has learnt a path MTU announces a smaller segment size, and then it looks like a clamp.
+    harmless = {"mtu.reduced", "mtu.clamped"}
+    kinds = {"mtu-reduced": harmless, "mtu-clamped": harmless, "mtu-not-the-path": set[str](),
+             "mtu-hole-masked": {"mtu.masked"}, "mtu-hole": {"mtu.black_hole"}}
+    marks = {**{code: holds for code, holds in WARNINGS.items() if code.startswith("mtu.")},
+             "mtu.black_hole": SIGNATURES["mtu.black_hole"]}
+    measured = {case: seen for case, seen in observations.items() if case.startswith("mtu-")}
+    assert len(measured) > 60
+    for case, seen in measured.items():
+        allowed = next(codes for start, codes in kinds.items() if case.startswith(start))
+        shown = {code for code, holds in marks.items() if holds(seen)}
+        assert shown <= allowed, (case, shown)
+
+
+def test_a_narrow_way_back_shows_in_nothing_but_the_segments_that_come(observations: dict[str, Observation]) -> None:
+    for number in range(1, 5):
+        ((address, seen),) = observations[f"mtu-reduced-reverse#{number}"]["sizes"].items()
+        assert seen["datagrams"]["1500"] == "ECONNREFUSED"
+        assert seen["own_large"]["rcv_mss"] == (1328 if ":" in address else 1348)
+
+
+@pytest.mark.parametrize("scenario", ["mtu-hole-reverse-icmp-filtered", "mtu-hole-reverse-silent", "mtu-hole-masked"])
+def test_a_full_datagram_of_ours_passes_where_only_the_way_back_is_a_hole(
+    scenario: str, observations: dict[str, Observation]
+) -> None:
+    for number in range(1, 5):
+        (seen,) = observations[f"{scenario}#{number}"]["sizes"].values()
+        assert seen["datagrams"] == {"200": "ECONNREFUSED", "1500": "ECONNREFUSED"}
 
 
 def test_where_source_ports_are_few_some_connections_must_wait(observations: dict[str, Observation]) -> None:

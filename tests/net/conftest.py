@@ -11,6 +11,7 @@ import uvloop
 
 from fleetprobe.net.live.reactor import Reactor
 from tests.net.backlog import Full
+from tests.net.world import World, raised
 
 Case = Callable[[Reactor], Awaitable[None]]
 
@@ -49,3 +50,18 @@ def full() -> Iterator[Full]:
 def silent_port(full: Full) -> int:
     """A loopback port whose full backlog drops every further SYN."""
     return full.port
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The routed world of witness_world.py, one for all tests beside it."""
+    state = tmp_path_factory.mktemp("world")
+    errors = state.with_name("world-errors")
+    try:
+        with raised(state, errors) as there:
+            yield there
+    except (FileNotFoundError, EOFError) as no:
+        reason = f"no namespaces here: {no}; {errors.read_text(errors='replace').strip()[-500:]}"
+        if os.environ.get("FLEETPROBE_REQUIRE_LAB") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)

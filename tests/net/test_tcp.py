@@ -13,6 +13,7 @@ import uvloop
 from fleetprobe.net.interface import Address, Event
 from fleetprobe.net.live import tcp
 from fleetprobe.net.live.reactor import Reactor
+from fleetprobe.net.live.stream import TcpStream
 
 Case = Callable[[Reactor], Awaitable[None]]
 FAMILIES = [Address("127.0.0.1", 4), Address("::1", 6)]
@@ -42,7 +43,7 @@ def closed_port(address: Address) -> int:
         return int(sock.getsockname()[1])
 
 
-async def connected(reactor: Reactor, server: socket.socket, address: Address) -> tuple[tcp.TcpStream, socket.socket]:
+async def connected(reactor: Reactor, server: socket.socket, address: Address) -> tuple[TcpStream, socket.socket]:
     dial, stream = await tcp.dial(reactor, address, server.getsockname()[1], reactor.now() + 2)
     assert dial.fault is None and stream is not None
     peer, _ = server.accept()

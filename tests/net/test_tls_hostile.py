@@ -44,10 +44,13 @@ class Scripted:
             return Received(data=b"", event=Event.RESET, fault=RESET, at_s=time.monotonic())
         return Received(data=b"", event=Event.DONE, at_s=time.monotonic())
 
-    async def receive(self, limit_bytes: int, until_s: float) -> Received:
+    async def receive(self, limit_bytes: int, until_s: float, hole_s: float | None = None) -> Received:
         piece = next(self._pieces, b"")
         event = Event.DONE if piece else Event.SILENT
         return Received(data=piece, event=event, at_s=time.monotonic())
+
+    def tell_hole(self, tell: object) -> None:
+        """Nobody is told anything here."""
 
     def info(self) -> TcpInfo:
         return INFO

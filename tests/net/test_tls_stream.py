@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def after_handshake(talk: Talk, folder: Path, *, version: ssl.TLSVersion, first:
         peer, _ = server.accept()
         peer.settimeout(5)
         peer.sendall(first)
-        with context.wrap_socket(peer, server_side=True, suppress_ragged_eofs=True) as secured:
+        # The other side may be gone when this one has had its say.
+        with suppress(OSError), context.wrap_socket(peer, server_side=True, suppress_ragged_eofs=True) as secured:
             talk(secured)
 
     async def main() -> Received:

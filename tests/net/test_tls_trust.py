@@ -118,12 +118,15 @@ class Pair:
         self._server.bio_write(data)
         return Received(data=b"", event=Event.DONE, at_s=time.monotonic())
 
-    async def receive(self, limit_bytes: int, until_s: float) -> Received:
+    async def receive(self, limit_bytes: int, until_s: float, hole_s: float | None = None) -> Received:
         with contextlib.suppress(SSL.WantReadError):
             self._server.do_handshake()
         if self._deaf:
             return Received(data=b"", event=Event.SILENT, at_s=until_s)
         return Received(data=self._server.bio_read(limit_bytes), event=Event.DONE, at_s=time.monotonic())
+
+    def tell_hole(self, tell: object) -> None:
+        """Nobody is told anything here."""
 
     def info(self) -> TcpInfo:
         return TcpInfo(

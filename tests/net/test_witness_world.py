@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,11 +17,10 @@ from fleetprobe.net.witness import (
     any_answer,
     host_answer,
 )
+from tests.net.world import Question, World, at
 
 pytestmark = pytest.mark.lab
 
-UNSHARE = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child")
-ROOT = Path(__file__).parents[2]
 R1 = {4: "198.18.1.1", 6: "2001:db8:1::1"}
 R1_FAR_SIDE = {4: "198.18.1.1", 6: "2001:db8:12::1"}
 R2 = {4: "198.18.12.2", 6: "2001:db8:12::2"}
@@ -35,61 +29,6 @@ TIME_EXCEEDED = {4: (11, 0), 6: (3, 0)}
 PORT_UNREACHABLE = {4: (3, 3), 6: (1, 4)}
 ADMIN_PROHIBITED = {4: (3, 13), 6: (1, 1)}
 HOST_UNREACHABLE = {4: (3, 1), 6: (1, 3)}
-
-Question = tuple[str, tuple[Any, ...], dict[str, Any]]
-
-
-class World:
-    """The other end of the pipes of witness_world.py."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
-    def order(self, *words: object) -> Any:
-        assert self._process.stdin is not None
-        pickle.dump(words, self._process.stdin)
-        self._process.stdin.flush()
-        told = self.listen()
-        if isinstance(told, Exception):
-            raise told
-        return told
-
-    def listen(self) -> Any:
-        assert self._process.stdout is not None
-        return pickle.load(self._process.stdout)
-
-    def ask(self, verb: str, *words: object, loop: str = "uvloop", **named: object) -> Any:
-        return self.order("ask", loop, {"it": (verb, words, named)})["it"][0]
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    state = tmp_path_factory.mktemp("world")
-    script = Path(__file__).with_name("witness_world.py")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
-    errors = state.with_name("world-errors")
-    try:
-        with errors.open("wb") as log, subprocess.Popen(
-            [*UNSHARE, sys.executable, str(script), str(state)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment,
-        ) as process:
-            there = World(process)
-            there.listen()
-            for family in (4, 6):  # a volley into a cold neighbour table overflows its queue
-                there.ask("ping", at(family, 10), 1.0)
-            yield there
-            assert process.stdin is not None
-            process.stdin.close()
-    except (FileNotFoundError, EOFError) as no:
-        reason = f"no namespaces here: {no}; {errors.read_text(errors='replace').strip()[-500:]}"
-        if os.environ.get("FLEETPROBE_REQUIRE_LAB") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-
-def at(family: int, last: int) -> Address:
-    return Address(f"203.0.113.{last}" if family == 4 else f"2001:db8:3::{last}", family)
-
 
 def place(family: int, four: str, six: str) -> Address:
     return Address(four if family == 4 else six, family)

@@ -12,8 +12,10 @@ import os
 import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +29,7 @@ LINKS = (
     ("r1", "m0", "198.18.12.1/24", "2001:db8:12::1/64", "r2", "m0", "198.18.12.2/24", "2001:db8:12::2/64"),
     ("r2", "s0", "203.0.113.1/24", "2001:db8:3::1/64", "sv", "eth0", "203.0.113.10/24", "2001:db8:3::10/64"),
 )
-SERVED = (*range(11, 14), *range(20, 26), *range(30, 34), *range(40, 44), 50)
+SERVED = (*range(11, 20), *range(20, 26), *range(30, 34), *range(40, 44), 50)
 """Last parts of the further addresses of sv, in decimal for IPv4 and IPv6 alike."""
 ROUTES = {
     "cl": (
@@ -37,6 +39,7 @@ ROUTES = {
     ),
     "r1": (
         "203.0.113.0/24 via 198.18.12.2", "2001:db8:3::/64 via 2001:db8:12::2",
+        "203.0.113.14 via 198.18.12.2 mtu 1400", "2001:db8:3::14 via 2001:db8:12::2 mtu 1400",
         "198.51.100.0/24 via 198.18.12.2", "2001:db8:51::/64 via 2001:db8:12::2",
         "blackhole 198.18.200.0/24", "prohibit 198.18.201.0/24", "unreachable 198.18.202.0/24",
         "blackhole 2001:db8:200::/64", "prohibit 2001:db8:201::/64", "unreachable 2001:db8:202::/64",
@@ -63,9 +66,15 @@ RULES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "{to}20 tcp dport 443 reject with tcp reset", "{to}41 tcp dport 443 reject with tcp reset",
             "{to}22 tcp dport 443 reject with icmpx admin-prohibited",
             "{to}24 meta l4proto udp reject with icmpx port-unreachable",
+            "{to}15 meta length > 1400 drop", "{to}17 meta length > 1400 drop",
         ),
     },
-    "r2": {"forward": ("{to}11 tcp dport 443 drop", "{to}13 drop", "{to}25 meta l4proto {icmp} drop")},
+    "r2": {"forward": (
+        "{to}11 tcp dport 443 drop", "{to}13 drop", "{to}25 meta l4proto {icmp} drop",
+        "{by}16 meta length > 1400 drop", "{by}17 meta length > 1400 drop",
+        "{by}19 meta length > 1400 limit rate 1/hour burst 1 packets drop",
+        "{by}18 meta l4proto {icmp} limit rate over 1/second burst 5 packets drop",
+    )},
     "sv": {"input": (
         "{to}21 tcp dport 443 reject with icmpx port-unreachable",
         "{to}40 meta l4proto udp drop", "{to}41 meta l4proto udp drop",
@@ -82,13 +91,15 @@ ROUTING = (
     ("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1"),
     ("ipv4/conf/all/send_redirects", "0"), ("ipv4/conf/default/send_redirects", "0"),
 )
+ORDER = struct.Struct("!II")
+TALKING = 7001
 STATE = Path(sys.argv[1])
 LIFETIME_S = 600
 
 
 def nft(place: str) -> str:
-    four = {"to": "ip daddr 203.0.113.", "ttl": "ip ttl", "icmp": "icmp"}
-    six = {"to": "ip6 daddr 2001:db8:3::", "ttl": "ip6 hoplimit", "icmp": "ipv6-icmp"}
+    four = {"to": "ip daddr 203.0.113.", "by": "ip saddr 203.0.113.", "ttl": "ip ttl", "icmp": "icmp"}
+    six = {"to": "ip6 daddr 2001:db8:3::", "by": "ip6 saddr 2001:db8:3::", "ttl": "ip6 hoplimit", "icmp": "ipv6-icmp"}
     lines = ["table inet world {"]
     for hook, rules in RULES.get(place, {}).items():
         lines += [f"chain {hook} {{", f"type filter hook {hook} priority filter; policy accept;"]
@@ -116,6 +127,8 @@ def build() -> None:
     devices = [(one, device, four, six) for one, device, four, six, *_ in LINKS]
     devices += [(other, peer, four, six) for *_, other, peer, four, six in LINKS]
     for place, device, _, _ in devices:
+        # Else what crosses a veth is a super-packet, and rules about sizes see that.
+        inside(place, f"ethtool -K {device} tso off gso off gro off")
         inside(place, f"ip link set lo up; ip link set {device} up")
     for place, device, four, six in devices:
         inside(place, f"ip address add {four} dev {device}; ip address add {six} dev {device} nodad")
@@ -129,7 +142,7 @@ def build() -> None:
 
 
 def serve() -> None:
-    """Listen on port 80 of every address; accept nothing, as the kernel completes handshakes by itself."""
+    """Port 80 of every address accepts nothing, as the kernel completes handshakes by itself; port 7001 talks."""
     listeners = []
     for family, anywhere in ((socket.AF_INET, ""), (socket.AF_INET6, "::")):
         sock = socket.socket(family)
@@ -138,20 +151,86 @@ def serve() -> None:
         sock.bind((anywhere, 80))
         sock.listen(1024)
         listeners.append(sock)
+        talker = socket.create_server((anywhere, TALKING), family=family, backlog=64)
+        threading.Thread(target=talk, args=(talker,), daemon=True).start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.read()
 
 
+def talk(listener: socket.socket) -> None:
+    while True:
+        peer, _ = listener.accept()
+        threading.Thread(target=reply, args=(peer,), daemon=True).start()
+
+
+def reply(peer: socket.socket) -> None:
+    """Take a request that says how long it is and how long the answer should be; answer it once it is whole."""
+    with peer:
+        peer.settimeout(10)
+        try:
+            request = peer.recv(ORDER.size, socket.MSG_WAITALL)
+            whole, wished = ORDER.unpack(request)
+            while len(request) < whole:
+                request += peer.recv(65536) or b"-" * whole
+            peer.sendall(bytes(wished))
+            peer.recv(1)
+        except (OSError, struct.error):
+            return
+
+
+async def exchange(
+    reactor: Any, address: Any, port: int, request_bytes: int, reply_bytes: int, until_s: float, *,
+    hole_s: float | None = None, mss_bytes: int | None = None, expected: int | None = None,
+) -> dict[str, Any]:
+    """Dial, send a request of one size and wait for the whole answer of another, or for more, as `expected`."""
+    from fleetprobe.net.live import tcp
+
+    expected = reply_bytes if expected is None else expected
+    dial, stream = await tcp.dial(reactor, address, port, until_s, mss_bytes=mss_bytes)
+    if stream is None:
+        return {"dial": dial}
+    try:
+        began = reactor.now()
+        await stream.send(ORDER.pack(request_bytes, reply_bytes).ljust(request_bytes, b"."), until_s)
+        received, got = 0, None
+        while received < expected or got is None:
+            got = await stream.receive(65536, until_s, hole_s)
+            received += len(got.data)
+            if not got.data:
+                break
+        return {"dial": dial, "received": received, "got": got, "waited_s": got.at_s - began, "info": stream.info()}
+    finally:
+        stream.abort()
+
+
+async def hello(
+    reactor: Any, address: Any, port: int, until_s: float, *,
+    hole_s: float | None = None, mss_bytes: int | None = None,
+) -> Any:
+    """Dial and say a TLS hello, as large as it is by itself."""
+    from fleetprobe.net.interface import Hello
+    from fleetprobe.net.live import tcp, tls
+
+    _, stream = await tcp.dial(reactor, address, port, until_s, mss_bytes=mss_bytes)
+    assert stream is not None
+    try:
+        shaker = tls.Handshaker(reactor.turn, reactor.now, reactor.lag_ms)
+        return (await shaker.handshake(stream, Hello(server_name="a.test"), until_s, hole_s))[0]
+    finally:
+        stream.abort()
+
+
 async def answer(questions: Mapping[str, tuple[str, tuple[Any, ...], dict[str, Any]]]) -> dict[str, Any]:
-    from fleetprobe.net.live import knock, links, ping, reactor, rst_origin, udp, walk
+    from fleetprobe.net.live import df, knock, links, ping, reactor, rst_origin, udp, walk
 
     reacting = reactor.Reactor(asyncio.get_running_loop())
     table = links.open_links()
     assert table is not None
     verbs: dict[str, Any] = {
         "knock": knock.knock, "walk": walk.walk, "ping": ping.ping, "poke": udp.poke,
-        "rst_origin": rst_origin.rst_origin,
+        "rst_origin": rst_origin.rst_origin, "df_search": df.df_search, "exchange": exchange,
+        "hello": hello,
     }
     kernel: dict[str, Any] = {
         "links": table.links, "neighbour": table.neighbour, "packets_out": links.packets_out,

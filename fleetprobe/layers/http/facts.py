@@ -9,6 +9,7 @@ from typing import Any
 from fleetprobe.layers.conversation import Ending
 from fleetprobe.layers.first_bytes import as_text
 from fleetprobe.layers.http.response import Cut, Malformation
+from fleetprobe.net.path import Hole
 
 _LARGEST_EXACT = 2**53 - 1
 _EXPECTATION_CHARS = 64
@@ -61,6 +62,11 @@ class HttpFacts:
     looks_like: str | None = None
     speaks_tls: bool = False
     """The answer says, in its own words, that the port wants TLS. For the summary only."""
+
+    @property
+    def hole(self) -> Hole | None:
+        """The kernel's account of segments that vanished."""
+        return self.ending.hole
 
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""

@@ -27,7 +27,7 @@ _KEPT_FIELDS = (b"server", b"location", b"content-type", b"content-encoding")
 async def probe(ground: Ground, net: Net) -> HttpFacts:
     """Send one GET and read the answer: head and body have `ground.exchange_s` each."""
     reader = ResponseReader()
-    request = _request(ground.target)
+    request = _request(ground.target, ground.pad_bytes)
     conversation = Conversation(ground, net)
     budget_s = ground.exchange_s
     until_s = ground.until(budget_s, net.now())
@@ -58,14 +58,19 @@ async def _listen(
             return
 
 
-def _request(target: Target) -> h11.Request:
-    """GET, without cookies, credentials or an offer to compress. Bytes no header may hold are %-encoded."""
+def _request(target: Target, pad_bytes: int) -> h11.Request:
+    """GET, without cookies, credentials or an offer to compress. Bytes no header may hold are %-encoded.
+
+    Padding is a header of its own that no server knows: whatever it answers, it has received the request.
+    """
     headers = [
         ("Host", _visible(host_header(target))),
         ("User-Agent", f"fleetprobe/{VERSION}"),
         ("Accept", "*/*"),
         ("Connection", "close"),
     ]
+    if pad_bytes:
+        headers.append(("X-Padding", "x" * pad_bytes))
     return h11.Request(method="GET", target=_visible(target.path or "/"), headers=headers)
 
 

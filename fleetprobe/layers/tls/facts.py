@@ -11,6 +11,7 @@ from fleetprobe.layers.first_bytes import printable
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Malformed, Read, iso
 from fleetprobe.net.interface import Fault, Handshake
+from fleetprobe.net.path import Hole
 
 _HASHES = 64
 _READ_SHOWN = 8
@@ -31,6 +32,7 @@ class TlsFacts:
     | duration_ms, rtt_ms | number | hello to last flight as the kernel reported it; round trip (TCP_INFO) |
     | lag_ms | number | how late our own loop was meanwhile |
     | bytes_received, bytes_unacked | int | of the handshake; ours that the far kernel never acknowledged |
+    | hole | text | forward, reverse: the way in which segments are missing while later ones came (TCP_INFO) |
     | first_bytes | text | what the peer sent first, when it did not complete |
     | alerts_received, alerts_sent | list of {level, number, name} | RFC 8446 §6 |
     | close_notify, client_certificate_requested | bool | seen from the peer |
@@ -68,6 +70,11 @@ class TlsFacts:
             return None
         return "in handshake" if self.handshake.bytes_received else "after hello"
 
+    @property
+    def hole(self) -> Hole | None:
+        """The kernel's account of segments that vanished."""
+        return self.handshake.hole
+
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
         seen, fault = self.handshake, self.handshake.fault
@@ -82,6 +89,7 @@ class TlsFacts:
             "lag_ms": round(seen.lag_ms, 3),
             "bytes_received": seen.bytes_received,
             "bytes_unacked": seen.bytes_unacked,
+            "hole": str(seen.hole.direction) if seen.hole else None,
             "first_bytes": printable(seen.first_bytes, 64) if fault and seen.first_bytes else None,
             "alerts_received": _alerts(seen.alerts_received),
             "alerts_sent": _alerts(seen.alerts_sent),

@@ -31,7 +31,8 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         ca_file=target.ca_file,
     )
     until_s = ground.until(ground.exchange_s, net.now())
-    handshake, stream = await net.handshake(ground.stream, hello, until_s)
+    hole_s = ground.hole_s(info.rtt_ms if info else None)
+    handshake, stream = await net.handshake(ground.stream, hello, until_s, hole_s)
     last_word = None
     if stream is not None:
         ground.stream = stream

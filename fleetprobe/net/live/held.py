@@ -9,7 +9,7 @@ from socket import SocketType
 
 from fleetprobe.net.interface import Address, Dial
 from fleetprobe.net.live.reactor import Reactor
-from fleetprobe.net.live.tcp import close, tcp_info
+from fleetprobe.net.live.stream import close, tcp_info
 from fleetprobe.net.survey import Held
 
 _MOST = 64

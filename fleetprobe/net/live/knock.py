@@ -11,7 +11,7 @@ from socket import SocketType
 
 from fleetprobe.net.classify import fault_of, fault_of_error
 from fleetprobe.net.interface import Address, Dial, Event, Fault
-from fleetprobe.net.live import errqueue, tcp
+from fleetprobe.net.live import errqueue, stream
 from fleetprobe.net.live.literal import family_of, limit_hops, own_end, sockaddr
 from fleetprobe.net.live.reactor import ERROR, HANGUP, WRITE, Reactor
 from fleetprobe.net.witness import CUT_SHORT, any_answer
@@ -80,8 +80,8 @@ class Syn:
     def _end(self, at_s: float, fault: Fault | None) -> Dial:
         info = None
         if self._sock is not None:
-            info = tcp.tcp_info(self._sock)
-            tcp.close(self._sock, self._reactor)
+            info = stream.tcp_info(self._sock)
+            stream.close(self._sock, self._reactor)
             self._sock = None
         # Without a local port the kernel never came so far as to send.
         self.packets = 1 + (info.total_retransmits if info else 0) if self._own[1] else 0

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from fleetprobe.net.heard import Heard
+from fleetprobe.net.heard import Claims, Heard
 from fleetprobe.net.interface import Address, Dial, Handshake, Hello, Resolution, Route, Stream
 from fleetprobe.net.live import tcp
+from fleetprobe.net.live.df import df_search
 from fleetprobe.net.live.dns import Resolver
 from fleetprobe.net.live.held import Holder
 from fleetprobe.net.live.links import open_links, packets_out
@@ -18,6 +19,7 @@ from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.live.rst_origin import rst_origin
 from fleetprobe.net.live.survey import Surveyor
 from fleetprobe.net.live.tls import Handshaker
+from fleetprobe.net.path import DfSearch
 from fleetprobe.net.survey import Survey
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin
 
@@ -42,6 +44,7 @@ class LiveNet:
         self._holder = Holder(self._reactor)
         self._surveyor = Surveyor(self._reactor, self._links, self._heard, self._holder)
         self._origins: dict[str, RstOrigin] = {}
+        self._paths = Claims()
         self._known_links: tuple[Link, ...] | None = None
         self._resolver = Resolver(servers, families, reactor=self._reactor)
         self._table = open_table()
@@ -64,10 +67,11 @@ class LiveNet:
         return await self._resolver.resolve(name, until_s)
 
     async def dial(
-        self, address: Address, port: int, until_s: float, *, again_s: float | None = None
+        self, address: Address, port: int, until_s: float, *, again_s: float | None = None,
+        mss_bytes: int | None = None,
     ) -> tuple[Dial, Stream | None]:
         """Connect to one literal address; a silent attempt gets a twin after `again_s`."""
-        dial, stream = await tcp.dial(self._reactor, address, port, until_s, again_s)
+        dial, stream = await tcp.dial(self._reactor, address, port, until_s, again_s, mss_bytes)
         route = self._routes.get(address.text)
         if dial.fault is not None and dial.fault.errno_name in ("EMFILE", "ENFILE"):
             # What is only kept for later stands back for what is needed now.
@@ -82,6 +86,16 @@ class LiveNet:
         """Connect from given source ports at once and close again."""
         self._holder.drop(address)
         return await tcp.dial_from(self._reactor, address, port, local_ports, until_s)
+
+    async def df_search(
+        self, address: Address, sizes: Sequence[int], until_s: float, *, ttls: Sequence[int | None] = (None,)
+    ) -> DfSearch:
+        """Which sizes of UDP arrive unfragmented; the device's MTU is that of when the run first asked."""
+        interface = self.route(address).interface
+        device_mtu = next((link.mtu_bytes for link in self.links() if link.name == interface), None)
+        return await df_search(
+            self._reactor, address, sizes, until_s, ttls=ttls, device_mtu_bytes=device_mtu
+        )
 
     async def survey(self, address: Address, port: int, until_s: float) -> Survey:
         """What a silence means, asked all at once."""
@@ -105,6 +119,11 @@ class LiveNet:
             self._origins[address.text] = origin
         return origin
 
+    def claim_path(self, address: Address) -> bool:
+        """True once for each next hop, source and /24 or /48."""
+        route = self.route(address)
+        return not route.local and route.errno_name is None and self._paths.claim(address, route)
+
     def heard(self, family: int) -> bool:
         """Whether anything but ourselves has answered over that family."""
         return self._heard.family(family)
@@ -120,12 +139,12 @@ class LiveNet:
         return self._links.neighbour(address, interface) if self._links else None
 
     async def handshake(
-        self, stream: Stream, hello: Hello, until_s: float
+        self, stream: Stream, hello: Hello, until_s: float, hole_s: float | None = None
     ) -> tuple[Handshake, Stream | None]:
         """TLS over an open connection."""
         if hello.ca_file is None and self._ca_file is not None:
             hello = replace(hello, ca_file=self._ca_file)
-        return await self._handshaker.handshake(stream, hello, until_s)
+        return await self._handshaker.handshake(stream, hello, until_s, hole_s)
 
     def trust(self, ca_file: str | None = None) -> Mapping[str, object]:
         """Source, count and SHA-256 of the trust anchors; raises UnusableTrust."""

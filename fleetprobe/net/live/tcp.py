@@ -1,4 +1,4 @@
-"""TCP for real: dial one literal address, speak over it, read the kernel's own account of it."""
+"""Dialling for real: one literal address, from a fresh source port or a given one, with a twin if need be."""
 
 from __future__ import annotations
 
@@ -6,176 +6,34 @@ import asyncio
 import errno
 import socket
 import struct
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from socket import SocketType  # the bare C type: a third cheaper than its Python wrapper
 
-from fleetprobe.net.classify import fault_of, fault_of_error
-from fleetprobe.net.interface import Address, Dial, Event, Fault, Icmp, Received, TcpInfo
+from fleetprobe.net.classify import fault_of
+from fleetprobe.net.interface import Address, Dial, Event, Fault, Icmp
 from fleetprobe.net.live import errqueue
-from fleetprobe.net.live.reactor import ERROR, HANGUP, READ, WRITE, Reactor
+from fleetprobe.net.live.reactor import ERROR, HANGUP, WRITE, Reactor
+from fleetprobe.net.live.stream import TcpStream, close
 from fleetprobe.net.witness import CUT_SHORT
 
-_LINGER_0 = struct.pack("ii", 1, 0)
-_INFO = struct.Struct("=8B24I4Q6I4Q2I2Q6I")
-_INFO_SIZE = 512
 _BRIEF = struct.Struct("=16xI48xI28xI")
 _BRIEF_SIZE = _BRIEF.size
 """Offsets 16, 68 and 100 of struct tcp_info: snd_mss, rtt and total_retrans."""
 _IP_LOCAL_PORT_RANGE = 51
-_SOFT = frozenset(
-    {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.ECONNREFUSED, errno.ENOPROTOOPT, errno.EPROTO,
-     errno.EHOSTDOWN, errno.ENONET, errno.EOPNOTSUPP}
-)
 _BUSY = (errno.EINPROGRESS, errno.EAGAIN, errno.EALREADY)
 
 
-class TcpStream:
-    """An open connection on a non-blocking socket."""
-
-    peer_alpn: str | None = None
-
-    def __init__(self, sock: SocketType, reactor: Reactor, gone: Fault | None = None) -> None:
-        """`gone` says that the connection has ended already, and how."""
-        self._gone = gone
-        self._sock: SocketType | None = sock
-        self._keep: Callable[[SocketType], bool] | None = None
-        self._soft: Fault | None = None
-        self._hurried = False
-        self._fd = sock.fileno()
-        self._reactor = reactor
-
-    async def send(self, data: bytes, until_s: float) -> Received:
-        """Send all of `data`; DONE, or how it failed."""
-        rest = memoryview(data)
-        if self._gone is not None:
-            return self._lost(self._gone)
-        if not self._hurried and self._sock is not None:
-            self._hurried = True
-            with suppress(OSError):  # a connection that is gone says so when we send
-                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while rest:
-            if self._sock is None:
-                return self._lost(fault_of(errno.EBADF))
-            try:
-                rest = rest[self._sock.send(rest) :]
-            except BlockingIOError:
-                mask, at = await self._reactor.ready(self._fd, WRITE, until_s)
-                if not mask:
-                    return self._nothing(at)
-            except OSError as no:
-                if not self._is_soft(no):
-                    return self._lost(fault_of_error(no))
-        return Received(data=b"", event=Event.DONE, at_s=self._reactor.now())
-
-    async def receive(self, limit_bytes: int, until_s: float) -> Received:
-        """The next bytes, at most `limit_bytes`, or how the waiting ended."""
-        at: float | None = None
-        if self._gone is not None:
-            return self._lost(self._gone)
-        while self._sock is not None:
-            try:
-                data = self._sock.recv(limit_bytes)
-            except BlockingIOError:
-                mask, at = await self._reactor.ready(self._fd, READ, until_s)
-                if not mask:
-                    return self._nothing(at)
-                continue
-            except OSError as no:
-                if self._is_soft(no):
-                    continue
-                return self._lost(fault_of_error(no), at)
-            event = Event.DONE if data else Event.CLOSED
-            return Received(data=data, event=event, at_s=at or self._reactor.now())
-        return self._lost(fault_of(errno.EBADF), at)
-
-    def info(self) -> TcpInfo | None:
-        """tcp(7) TCP_INFO, or None when the socket is gone."""
-        return None if self._sock is None else tcp_info(self._sock)
-
-    def abort(self) -> None:
-        """Close with RST, so that neither TIME-WAIT nor a frozen peer holds anything up."""
-        if self._sock is None:
-            return
-        sock, self._sock = self._sock, None
-        close(sock, self._reactor)
-
-    def release(self) -> None:
-        """Hand the connection to whoever keeps such, or close it."""
-        if self._sock is None:
-            return
-        sock, self._sock = self._sock, None
-        self._reactor.forget(self._fd)
-        if self._keep is None or not self._keep(sock):
-            close(sock, self._reactor)
-
-    def keep_with(self, keep: Callable[[SocketType], bool]) -> None:
-        """Name who may keep the connection after its release."""
-        self._keep = keep
-
-    def _is_soft(self, no: OSError) -> bool:
-        """An ICMP message about an open connection: the kernel tells it once and goes on, and so do we.
-
-        Anybody who guesses the ports can send one, so that only silence after it makes it count (RFC 5927).
-        """
-        if no.errno not in _SOFT or self._sock is None:
-            return False
-        self._soft = fault_of(no.errno, errqueue.drain(self._sock, None))
-        return True
-
-    def _nothing(self, at: float) -> Received:
-        if self._soft is not None:
-            return Received(data=b"", event=Event.ERROR, fault=self._soft, at_s=at)
-        return Received(data=b"", event=Event.SILENT, at_s=at)
-
-    def _lost(self, fault: Fault, at: float | None = None) -> Received:
-        return Received(data=b"", event=fault.event, fault=fault, at_s=at or self._reactor.now())
-
-
-def close(sock: SocketType, reactor: Reactor, *, quietly: bool = False) -> None:
-    """Forget and close a socket at once; `quietly`: there is no connection to cut."""
-    reactor.forget(sock.fileno())
-    if not quietly:
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
-    sock.close()
-
-
-def tcp_info(sock: SocketType) -> TcpInfo | None:
-    """Read struct tcp_info (linux/tcp.h) by its returned length; fields have only ever been appended."""
-    try:
-        raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
-    except OSError:
-        return None
-    size = len(raw)
-    f = _INFO.unpack_from(raw.ljust(_INFO.size, b"\0"))
-    return TcpInfo(
-        rtt_ms=f[8 + 15] / 1000.0,
-        rtt_var_ms=f[8 + 16] / 1000.0,
-        total_retransmits=f[8 + 23],
-        unacked_segments=f[8 + 4],
-        sacked_segments=f[8 + 5],
-        send_mss_bytes=f[8 + 2],
-        receive_mss_bytes=f[8 + 3],
-        advertised_mss_bytes=f[8 + 19],
-        path_mtu_bytes=f[8 + 13],
-        bytes_acked=f[34],
-        bytes_received=f[35],
-        data_segments_in=f[40],
-        out_of_order_segments=f[52] if size >= _INFO.size - 12 else None,
-        last_ack_received_ms=float(f[8 + 12]),
-    )
-
-
 async def dial(
-    reactor: Reactor, address: Address, port: int, until_s: float, again_s: float | None = None
+    reactor: Reactor, address: Address, port: int, until_s: float, again_s: float | None = None,
+    mss_bytes: int | None = None,
 ) -> tuple[Dial, TcpStream | None]:
     """Connect to one literal address. The socket is kept to the very deadline, as late ICMP still tells.
 
-    With `again_s`, a silent attempt gets a twin from a fresh source port after so many seconds.
+    With `again_s`, a silent attempt gets a twin from a fresh source port after so many seconds. `mss_bytes`
+    limits the segments of both, in both directions.
     """
-    attempt = _Attempt(reactor, address, port)
+    attempt = _Attempt(reactor, address, port, mss_bytes=mss_bytes)
     try:
         early_s = until_s if again_s is None else min(until_s, attempt.started_s + again_s)
         told = await attempt.settle(early_s)
@@ -202,7 +60,7 @@ async def dial_from(
 
 async def _with_twin(first: _Attempt, until_s: float) -> tuple[Dial, TcpStream | None]:
     """Two attempts side by side until one is answered. Both silent: the first is told."""
-    twin = _Attempt(first.reactor, first.address, first.port)
+    twin = _Attempt(first.reactor, first.address, first.port, mss_bytes=first.mss_bytes)
     pair = (first, twin)
     waits = {asyncio.ensure_future(attempt.settle(until_s)): attempt for attempt in pair}
     pending = set(waits)
@@ -226,8 +84,11 @@ async def _with_twin(first: _Attempt, until_s: float) -> tuple[Dial, TcpStream |
 class _Attempt:
     """One socket on its way to a connection."""
 
-    def __init__(self, reactor: Reactor, address: Address, port: int, local_port: int | None = None) -> None:
-        self.reactor, self.address, self.port = reactor, address, port
+    def __init__(
+        self, reactor: Reactor, address: Address, port: int, local_port: int | None = None,
+        mss_bytes: int | None = None,
+    ) -> None:
+        self.reactor, self.address, self.port, self.mss_bytes = reactor, address, port, mss_bytes
         self.started_s = self._at_s = reactor.now()
         self._lag_ms = reactor.lag_ms()
         self._sock: SocketType | None = None
@@ -238,6 +99,8 @@ class _Attempt:
             self._sock = _socket(address)
             if local_port is not None:
                 _bind(self._sock, local_port)
+            if mss_bytes is not None:
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss_bytes)
             self._number = self._sock.connect_ex(_sockaddr(address, port))
         except OSError as no:
             self._number = no.errno or errno.EINVAL

@@ -15,6 +15,7 @@ from OpenSSL import SSL, crypto
 
 from fleetprobe.net.interface import Event, Fault, Handshake, Hello, Received, Stream, TcpInfo
 from fleetprobe.net.live import trust
+from fleetprobe.net.path import Hole
 
 _FIRST_BYTES = 64
 _HANDSHAKE_BYTES = 192 * 1024
@@ -43,6 +44,7 @@ class _Seen:
     first: bytes = b""
     reason: str | None = None
     staple_bytes: int = 0
+    hole: Hole | None = None
     certificate_requested: bool = False
     alerts_received: list[tuple[int, int]] = field(default_factory=list)
     alerts_sent: list[tuple[int, int]] = field(default_factory=list)
@@ -69,21 +71,24 @@ class Handshaker:
         return self._trust(ca_file)[1]
 
     async def handshake(
-        self, stream: Stream, hello: Hello, until_s: float
+        self, stream: Stream, hello: Hello, until_s: float, hole_s: float | None = None
     ) -> tuple[Handshake, Stream | None]:
-        """TLS over an open stream, ended by `until_s`; the stream is not closed when it fails."""
+        """TLS over an open stream, ended by `until_s`; the stream is not closed when it fails.
+
+        `hole_s` as in `Stream.receive`, for each wait.
+        """
         seen = _Seen()
         await self._turn()
         connection = _connection(self._trust(hello.ca_file)[0], hello, seen)
         info = stream.info()
         seen.acked_before = info.bytes_acked if info else 0
         seen.started_s = seen.at_s = self._clock()
-        fault = await self._converse(stream, connection, seen, until_s)
+        fault = await self._converse(stream, connection, seen, until_s, hole_s)
         answer = _answer(connection, seen, fault, stream.info() if fault else None)
         return answer, None if fault else TlsStream(stream, connection, seen, answer.alpn)
 
     async def _converse(
-        self, stream: Stream, connection: SSL.Connection, seen: _Seen, until_s: float
+        self, stream: Stream, connection: SSL.Connection, seen: _Seen, until_s: float, hole_s: float | None
     ) -> Fault | None:
         """Step and exchange until the handshake is complete (None) or a fault ends it."""
         lag, queued_s = self._lag_ms(), 0.0
@@ -97,8 +102,8 @@ class Handshaker:
                 return fault
             if outcome:
                 return None
-            got = await stream.receive(_READ_BYTES, until_s)
-            seen.at_s = got.at_s
+            got = await stream.receive(_READ_BYTES, until_s, hole_s)
+            seen.at_s, seen.hole = got.at_s, got.hole
             # Only up to what was heard last: queueing for our own processor after that delayed nobody.
             seen.lag_ms = self._lag_ms() - lag + queued_s * 1000.0
             if not got.data:
@@ -151,7 +156,7 @@ class TlsStream:
             return self._failed()
         return await self._below.send(_outgoing(self._connection), until_s)
 
-    async def receive(self, limit_bytes: int, until_s: float) -> Received:
+    async def receive(self, limit_bytes: int, until_s: float, hole_s: float | None = None) -> Received:
         """The next application bytes, or how the waiting ended: close_notify and FIN are CLOSED alike."""
         enough = self._seen.received + _BARREN_BYTES
         while self._seen.received < enough:
@@ -165,7 +170,7 @@ class TlsStream:
                 return Received(data=b"", event=Event.CLOSED, fault=fault, at_s=self._seen.at_s)
             except SSL.Error:
                 return self._failed()
-            got = await self._exchange(until_s)
+            got = await self._exchange(until_s, hole_s)
             if got is not None:
                 return got
         fault = Fault(event=Event.ERROR, detail="records without data")
@@ -175,6 +180,10 @@ class TlsStream:
         """The kernel's view of the connection below."""
         return self._below.info()
 
+    def tell_hole(self, tell: Callable[[Hole], None]) -> None:
+        """Whom to tell of a hole in the connection below."""
+        self._below.tell_hole(tell)
+
     def release(self) -> None:
         """Hand the connection below to whoever keeps such."""
         self._below.release()
@@ -183,13 +192,13 @@ class TlsStream:
         """End it at once; no close_notify, as a frozen peer would hold us up."""
         self._below.abort()
 
-    async def _exchange(self, until_s: float) -> Received | None:
+    async def _exchange(self, until_s: float, hole_s: float | None) -> Received | None:
         """One round with the stream below; None when something came that may hold data."""
         if out := _outgoing(self._connection):
             sent = await self._below.send(out, until_s)
             if sent.event is not Event.DONE:
                 return sent
-        got = await self._below.receive(_READ_BYTES, until_s)
+        got = await self._below.receive(_READ_BYTES, until_s, hole_s)
         if not got.data:
             return got
         self._seen.at_s = got.at_s
@@ -288,6 +297,7 @@ def _answer(
         client_certificate_requested=seen.certificate_requested,
         ocsp_staple_bytes=seen.staple_bytes,
         lag_ms=seen.lag_ms,
+        hole=seen.hole,
     )
 
 

@@ -1,0 +1,1 @@
+"""Path MTU: packets above some size vanish, and nobody says so."""
