@@ -12,6 +12,7 @@ import stat
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 
 _SYNC_EVERY_S = 1.0
@@ -128,6 +129,7 @@ class JsonlSink:
                 last = self._closing
             batch = [self._pending.popleft() for _ in range(len(self._pending))]
             data = b"".join(batch)
+            start = os.fstat(self._fd).st_size
             try:
                 if batch:
                     _write_all(self._fd, data)
@@ -136,6 +138,8 @@ class JsonlSink:
                     os.fsync(self._fd)
                     synced = time.monotonic()
             except OSError as failure:
+                if self._regular:
+                    _cut_half_a_line(self._fd, start, data)
                 self._failure = failure
                 return
             self._written_bytes += len(data)
@@ -153,6 +157,13 @@ def _write_all(fd: int, data: bytes) -> None:
             room = select.poll()
             room.register(fd, select.POLLOUT)
             room.poll()
+
+
+def _cut_half_a_line(fd: int, start: int, data: bytes) -> None:
+    """A full disk takes part of a line: what was written from `start` on ends with its last whole one."""
+    with suppress(OSError):  # then the next run that appends will do it
+        taken = os.fstat(fd).st_size - start
+        os.ftruncate(fd, start + data.rfind(b"\n", 0, taken) + 1)
 
 
 def is_stdout(path: str) -> bool:

@@ -233,6 +233,7 @@ def test_a_full_disk_is_an_output_error_and_appending_later_finds_whole_lines(tm
     assert ran.returncode == 74, ran.stderr
     copy = tmp_path / "copy.jsonl"
     assert copy.stat().st_size > 100_000
+    assert copy.read_bytes().endswith(b"\n")
     with JsonlSink(str(copy), append=True) as sink:
         sink.write(b'{"n":-1}\n')
     assert [json.loads(line)["n"] for line in copy.read_bytes().splitlines()][-1] == -1
