@@ -22,8 +22,10 @@ _NO_ROUTE = {4: frozenset({(3, 0), (3, 6), (3, 11)}), 6: frozenset({(1, 0)})}
 """About the way to a network, and so about every port."""
 _POLICY = {4: frozenset({(3, 9), (3, 13)}), 6: frozenset({(1, 1), (1, 5), (1, 6)})}
 """About what may pass. Rules name ports, so a word about one port is not lent to another."""
-_ENOUGH = 2
-"""One host's word may come from a rule, or a route, for that host alone."""
+_ENOUGH_FOR_A_ROUTE, _ENOUGH_FOR_A_RULE = 2, 4
+"""Addresses that were told. One host's word may come from a rule, or a route, for that host alone; and a limit
+explains a silence only where about as many words were heard as it lets through (Linux: two about a missing route,
+some six about a prohibition)."""
 _FRESH_S = 10.0
 """Linux may speak again to one asker after six seconds of rest: a limit explains no silence long after."""
 _MET = (Reached.OPEN, Reached.RST, Reached.PORT_UNREACHABLE)
@@ -81,10 +83,15 @@ def lent(survey: Survey) -> Lent | None:
     told = {address for word in words for address in word.addresses}
     own = survey.address.text
     # Of this very address it was said: then one word is enough.
-    if last.age_s > _FRESH_S or (len(told) < _ENOUGH and own not in told) or _contradicted(survey, last.icmp):
+    enough = own in told or len(told) >= _enough(survey, last.icmp)
+    if last.age_s > _FRESH_S or not enough or _contradicted(survey, last.icmp):
         return None
     others = [address for address in last.addresses if address != own]
     return Lent(last.icmp, others[-1] if others else own, last.port, last.age_s)
+
+
+def _enough(survey: Survey, icmp: Icmp) -> int:
+    return _ENOUGH_FOR_A_ROUTE if _is(_NO_ROUTE, icmp, survey) else _ENOUGH_FOR_A_RULE
 
 
 def _words(survey: Survey) -> Sequence[RouterWord]:

@@ -36,10 +36,10 @@ from tests.layers.test_silence import (
 )
 
 R3 = "198.18.13.2"
-OTHERS = ("203.0.113.5", "203.0.113.77")
+OTHERS = ("203.0.113.5", "203.0.113.77", "203.0.113.78", "203.0.113.79")
 PROHIBITED, NO_ROUTE = (3, 13), (3, 0)
 HOST6 = Address("2001:db8:64::9", 6)
-OTHERS6 = ("2001:db8:64::5", "2001:db8:64::77")
+OTHERS6 = ("2001:db8:64::5", "2001:db8:64::77", "2001:db8:64::78", "2001:db8:64::79")
 
 
 def word(
@@ -63,7 +63,7 @@ def around6(*words: RouterWord) -> SilenceFacts:
     return SilenceFacts(told, Route(address=HOST6.text, gateway="2001:db8:1::1", interface="eth0"))
 
 
-def test_what_two_neighbours_were_told_explains_the_silence_by_inference() -> None:
+def test_what_several_neighbours_were_told_explains_the_silence_by_inference() -> None:
     told = around(word())
     finding = blame(told)
     assert (finding.code, finding.state, finding.confidence) == (
@@ -79,10 +79,10 @@ def test_the_facts_name_who_said_what_of_whom_and_when() -> None:
     finding = blame(told)
     assert finding.facts == told.record()  # the record of a target shows what the probe saw
     assert borrowed(told) == {
-        "icmp_lent_by": R2, "icmp_lent_type": 3, "icmp_lent_code": 13, "icmp_lent_for": "203.0.113.77",
+        "icmp_lent_by": R2, "icmp_lent_type": 3, "icmp_lent_code": 13, "icmp_lent_for": "203.0.113.79",
         "icmp_lent_port": PORT, "icmp_lent_age_s": 2.0,
     }
-    assert finding.facts["icmp_nearby"] == [f"ICMP 3/13 from {R2} about 203.0.113.77:443"]
+    assert finding.facts["icmp_nearby"] == [f"ICMP 3/13 from {R2} about 203.0.113.79:443"]
 
 
 def borrowed(told: SilenceFacts) -> dict[str, Any]:
@@ -301,3 +301,17 @@ def test_a_refused_syn_of_the_walk_counts_if_the_walk_was_made_to_this_address()
     refused = (dial(PORT, from_router(3, 13)),)
     assert blame(facts(walk=walk(R1, dials=refused))).code == "ip.admin_prohibited"
     assert blame(facts(walk=walk(R1, to=SIBLING, dials=refused))).code == "ip.path_dies"
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "code"),
+    [
+        (PROHIBITED, OTHERS[:3], "ip.path_dies"), (PROHIBITED, OTHERS, "ip.admin_prohibited"),
+        (NO_ROUTE, OTHERS[:1], "ip.path_dies"), (NO_ROUTE, OTHERS[:2], "ip.net_unreachable"),
+    ],
+)
+def test_fewer_words_than_a_limit_lets_through_explain_no_silence(
+    kind: tuple[int, int], told: tuple[str, ...], code: str
+) -> None:
+    """Two hosts with a rule of their own are told both times; a limit would have let more through."""
+    assert blame(around(word(kind, *told))).code == code
