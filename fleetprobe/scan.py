@@ -225,8 +225,8 @@ class _Scan:
 
     def _write_certificates(self, result: Examination) -> None:
         """Each certificate once, before the first result that names it, or again when long forgotten."""
-        for facts in result.facts().values():
-            for der in getattr(facts, "chain_der", ()):
+        for step in result.steps():
+            for der in getattr(step.facts, "chain_der", ()):
                 sha256 = hashlib.sha256(der).hexdigest().upper()
                 if sha256 in self._certificates:
                     self._certificates.move_to_end(sha256)

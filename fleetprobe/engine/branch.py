@@ -187,7 +187,7 @@ class Branch:
             deadline=self._deadline,
             addresses=trunk.addresses,
             address=self.address,
-            tried=tuple(attempt for climb in known for attempt in climb.attempts),
+            tried=tuple([attempt for climb in known for attempt in climb.attempts]),
             facts=dict(trunk.facts),
         )
 

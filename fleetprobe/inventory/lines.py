@@ -20,6 +20,8 @@ _FIELD = re.compile(
     )""",
     re.DOTALL | re.VERBOSE,
 )
+_BARE = re.compile(r"[^\s#][^\s]*")
+"""A spec and nothing else: nearly every line of a large inventory."""
 _ESCAPED = re.compile(r"\\([\"\\])")
 
 
@@ -37,6 +39,8 @@ def rows(lines: Iterable[Line], name: str) -> Iterator[Read]:
 
 def read_line(text: str, source: str) -> Read | None:
     """The row in one line; None for a blank line or a comment."""
+    if _BARE.fullmatch(text):
+        return Row(spec=text, fields={}, source=source, raw=text)
     stripped = text.strip(" \t")
     if not stripped or stripped.startswith("#"):
         return None

@@ -210,7 +210,7 @@ def _local(sock: SocketType) -> tuple[str | None, int | None]:
         name = sock.getsockname()
     except OSError:
         return None, None
-    return str(name[0]), int(name[1])
+    return name[0], name[1]
 
 
 def _connected(sock: SocketType) -> bool:
