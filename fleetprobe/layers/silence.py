@@ -9,7 +9,7 @@ from typing import Any
 from fleetprobe.layer import Ground, found, passed
 from fleetprobe.layers import icmp
 from fleetprobe.layers.lent import Lent, lent
-from fleetprobe.layers.sockets import OWN_ERRNO, attempt_of, attempt_of_poke, own_errno, where
+from fleetprobe.layers.sockets import OWN_ERRNO, attempt_of, attempt_of_ping, attempt_of_poke, own_errno, where
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
 from fleetprobe.net.interface import Dial, Event, Icmp, Net, Route
@@ -138,6 +138,7 @@ async def probe(ground: Ground, net: Net) -> SilenceFacts:
         ground.attempts += [attempt_of(dial, "walk") for dial in path.dials[:last]]
         ground.attempts += [attempt_of(dial, "survey") for dial in path.dials[last:]]
     ground.attempts += [attempt_of_poke(poke, "survey") for poke in survey.pokes]
+    ground.attempts += [attempt_of_ping(ping, "survey") for ping in survey.pings]
     return SilenceFacts(survey, net.route(ground.address))
 
 

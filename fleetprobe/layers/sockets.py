@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fleetprobe.model.attempt import Attempt
 from fleetprobe.net.interface import Dial, Fault
-from fleetprobe.net.witness import Poke
+from fleetprobe.net.path import DfSearch
+from fleetprobe.net.witness import Ping, Poke
 
 
 def attempt_of(dial: Dial, purpose: str) -> Attempt:
@@ -33,6 +34,37 @@ def attempt_of_poke(poke: Poke, purpose: str) -> Attempt:
         ended_s=poke.ended_s,
         outcome=str(poke.outcome),
     )
+
+
+def attempt_of_ping(ping: Ping, purpose: str) -> Attempt:
+    """The line for one echo."""
+    return Attempt(
+        purpose=purpose,
+        transport="icmp",
+        address=ping.address.text,
+        port=0,
+        local_port=None,
+        started_s=ping.started_s,
+        ended_s=ping.ended_s,
+        outcome="reply" if ping.replied else outcome(ping.fault) if ping.fault else "silent",
+    )
+
+
+def attempts_of_search(search: DfSearch, purpose: str) -> list[Attempt]:
+    """A line for each datagram size of a search."""
+    return [
+        Attempt(
+            purpose=purpose,
+            transport="udp",
+            address=search.address.text,
+            port=search.port,
+            local_port=probe.local_port,
+            started_s=search.started_s,
+            ended_s=search.ended_s,
+            outcome=str(probe.outcome),
+        )
+        for probe in search.probes
+    ]
 
 
 def outcome(fault: Fault | None) -> str:

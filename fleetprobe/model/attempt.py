@@ -12,9 +12,10 @@ class Attempt:
     purpose: str
     """climb, or the name of the witness that asked."""
     transport: str
-    """tcp or udp."""
+    """tcp, udp or icmp."""
     address: str
     port: int
+    """0 for icmp, which has none."""
     local_port: int | None
     started_s: float
     """Monotonic seconds."""

@@ -90,3 +90,9 @@ class Survey:
             *(self.own_walk.udp if self.own_walk else ()),
         )
         return tuple(poke for poke in asked if poke is not None)
+
+    @property
+    def pings(self) -> tuple[Ping, ...]:
+        """Every echo asked for it; none where this user may not."""
+        asked = (None if self.host_shared else self.ping, None if self.gateway_shared else self.gateway_ping)
+        return tuple(ping for ping in asked if ping is not None and ping.permitted)

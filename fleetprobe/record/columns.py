@@ -51,7 +51,7 @@ _FINDING = {"code": _TEXT, "severity": {"enum": ["fail", "warn", "info", "slow",
             "layer": _TEXT, "summary": _TEXT, "facts": _OBJECT}
 _ADDRESS = {"address": _TEXT, "family": {"enum": ["ipv4", "ipv6"]}, "outcome": _STATE, "code": _TEXT_OR_NULL,
             "duration_ms": _MS_OR_NULL}
-_ATTEMPT = {"purpose": _TEXT, "transport": {"enum": ["tcp", "udp"]}, "address": _TEXT, "port": _INT,
+_ATTEMPT = {"purpose": _TEXT, "transport": {"enum": ["tcp", "udp", "icmp"]}, "address": _TEXT, "port": _INT,
             "local_port": _INT_OR_NULL, "start_ms": {"type": "number"}, "duration_ms": _MS, "outcome": _TEXT}
 _LAYER = {"layer": _TEXT, "outcome": _OUTCOME, "code": _TEXT_OR_NULL, "start_ms": {"type": ["number", "null"]},
           "duration_ms": _MS_OR_NULL, "facts": _OBJECT}

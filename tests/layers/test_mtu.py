@@ -171,6 +171,8 @@ def test_a_path_that_carries_full_packets_costs_datagrams_only_and_is_not_talked
     net = FakeNet().host(V4, 80, *SHORT)
     told = looked_at(net)
     assert (told["state"], codes(told), net.count("dial"), net.count("df_search")) == ("ok", [], 1, 1)
+    asked = [(attempt["purpose"], attempt["transport"]) for attempt in told["attempts"]]
+    assert asked == [("climb", "tcp"), *[("mtu", "udp")] * len((*steps_below(1500), 1500))]
 
 
 def test_the_way_to_a_prefix_is_looked_at_once() -> None:

@@ -11,6 +11,7 @@ from fleetprobe.codes.table import CODES
 from fleetprobe.decide import decide
 from fleetprobe.layer import Ground
 from fleetprobe.layers.silence import EMITS, SilenceFacts, judge, probe
+from fleetprobe.layers.sockets import attempt_of_ping
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Confidence, Finding, State, Verdict
@@ -429,3 +430,15 @@ def test_a_path_walked_to_a_neighbour_is_not_told_as_the_path_to_this_host(to: A
     finding = blame(facts(walk=walk(R1, R2, to=to)))
     assert finding.code == "ip.path_dies"
     assert finding.summary.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("permitted", "shared", "listed"), [(True, False, [("icmp", HOST.text)]), (False, False, []), (True, True, [])]
+)
+def test_a_ping_is_listed_where_it_was_sent_and_for_whom(
+    permitted: bool, shared: bool, listed: list[tuple[str, str]]
+) -> None:
+    survey = replace(facts().survey, ping=ping(permitted=permitted), host_shared=shared)
+    attempts = [attempt_of_ping(one, "survey") for one in survey.pings]
+    assert [(attempt.transport, attempt.address) for attempt in attempts] == listed
+    assert all((attempt.port, attempt.outcome) == (0, "silent") for attempt in attempts)

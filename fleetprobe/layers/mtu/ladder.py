@@ -14,6 +14,7 @@ from fleetprobe.layers.mtu.exchange import STALL_S, Exchange, climb, hole_of
 from fleetprobe.layers.mtu.facts import MtuFacts
 from fleetprobe.layers.mtu.judge import SUSPECTS, judge
 from fleetprobe.layers.mtu.sizes import USUAL_BYTES
+from fleetprobe.layers.sockets import attempts_of_search
 from fleetprobe.model.policy import Mtu
 from fleetprobe.net.interface import Net
 
@@ -45,6 +46,7 @@ async def _probe(upper: tuple[Layer, ...], ground: Ground, net: Net) -> MtuFacts
         return facts
     sizes = (facts.passes_bytes, facts.stalls_bytes, facts.top_bytes)
     search = await net.df_search(facts.address, sizes, ground.until(_SEARCH_S, net.now()))
+    ground.attempts += attempts_of_search(search, "mtu")
     # A server may find a way around the hole by itself; it takes about three seconds, so the climb is not cut short.
     masked = stall is not None and await stall.went_on()
     return replace(facts, search=search, masked=masked)

@@ -15,6 +15,7 @@ from fleetprobe.layers.mtu.facts import Met, MtuFacts
 from fleetprobe.layers.mtu.judge import judge_path
 from fleetprobe.layers.mtu.ladder import way
 from fleetprobe.layers.mtu.sizes import packet_of, steps_below
+from fleetprobe.layers.sockets import attempts_of_search
 from fleetprobe.model.policy import Mtu
 from fleetprobe.net.interface import Net
 
@@ -47,6 +48,7 @@ async def _probe(upper: tuple[Layer, ...], ground: Ground, net: Net) -> MtuFacts
         return None
     sizes = (*steps_below(facts.top_bytes), facts.top_bytes)
     search = await net.df_search(facts.address, sizes, ground.until(_SEARCH_S, net.now()))
+    ground.attempts += attempts_of_search(search, "mtu")
     segment = ground.facts["tcp"].dial.mss_bytes
     facts = replace(
         facts, search=search, asked=mode is Mtu.ALWAYS,
@@ -72,6 +74,7 @@ async def _with_large_request(
     hops = await net.df_search(
         facts.address, (_SMALL_BYTES, facts.stalls_bytes), ground.until(_HOPS_S, net.now()), ttls=tuple(_TTLS)
     )
+    ground.attempts += attempts_of_search(hops, "mtu")
     return replace(facts, hops=hops)
 
 
