@@ -9,11 +9,12 @@ from shlex import quote
 from typing import Final
 
 PLACEHOLDERS: Final = frozenset({
-    "host", "address", "port", "name", "sni", "path", "service", "family", "mtu", "mss", "gateway",
+    "host", "address", "port", "name", "sni", "path", "service", "family", "mtu", "mss", "mss4", "mss6", "gateway",
 })
 """host: as in the inventory · address: the literal dialled · name: what DNS was asked, None for a literal ·
 sni: the server name sent, None for a literal · path: starts with `/` · service: the ladder, which is also the
-URL scheme · family: 4 or 6 · mtu: the largest IP packet that passes · mss: the TCP segment that fills it ·
+URL scheme · family: 4 or 6 · mtu: the largest IP packet that passes · mss: the TCP segment that fills it,
+mss4 and mss6 the same where the family is that one ·
 gateway: our next hop on the way."""
 
 NEIGHBOUR: Final = "ip neigh show {address}"
@@ -49,7 +50,7 @@ BODY: Final = get("-o -") + " | cat -v"
 LISTEN: Final = "timeout 10 nc {address} {port} | cat -v"
 
 _MAY_GO: Final = frozenset({"-servername", "-verify_hostname"})
-_PLACEHOLDER: Final = re.compile(r"\{([a-z]+)\}(?=(:?))")
+_PLACEHOLDER: Final = re.compile(r"\{([a-z]+[46]?)\}(?=(:?))")
 
 
 def fill(template: str, values: Mapping[str, str | int | None]) -> str | None:

@@ -16,9 +16,8 @@ _DF_SMALL: Final = "ping -{family} -M do -c 3 -s $((1292-{family}0)) {address}"
 _TRACE: Final = "tracepath -n {address}"
 _CLAMP: Final = "sudo nft add rule inet filter forward tcp flags syn tcp option maxseg size set rt mtu"
 _CLAMP_TO: Final = "sudo nft add rule inet filter forward tcp flags syn tcp option maxseg size set {mss}"
-_CLAMP_TO_OLD: Final = (
-    "sudo iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss {mss}"
-)
+_CLAMP_TO_4: Final = "sudo iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss {mss4}"
+_CLAMP_TO_6: Final = "sudo ip6tables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss {mss6}"
 _ROUTE_MTU: Final = "sudo ip route add {address} via {gateway} mtu lock {mtu}"
 
 MTU_CODES: Final = (
@@ -39,7 +38,8 @@ MTU_CODES: Final = (
         confirm=(_DF_FULL, _DF_SMALL, SOCKETS, GET),
         fix_commands=(
             _CLAMP_TO,
-            _CLAMP_TO_OLD,
+            _CLAMP_TO_4,
+            _CLAMP_TO_6,
             "sudo nft insert rule inet filter forward icmp type destination-unreachable accept",
             "sudo nft insert rule inet filter forward icmpv6 type packet-too-big accept",
             _ROUTE_MTU,

@@ -265,6 +265,8 @@ def _values(target: Target, row: Row) -> Mapping[str, str | int | None]:
     dialled = target.connect_to or target.host
     address = row["network_peer_address"] or (dialled if target.is_literal else None)
     named = not target.is_literal or target.connect_to is not None
+    size, six = row["path_mtu_bytes"], address is not None and ":" in address
+    segment = None if size is None else size - (60 if six else 40)
     return {
         "host": target.host,
         "address": address,
@@ -273,9 +275,11 @@ def _values(target: Target, row: Row) -> Mapping[str, str | int | None]:
         "sni": target.sni or (target.host if named else None),
         "path": target.path or "/",
         "service": target.service,
-        "family": "6" if address and ":" in address else "4",
-        "mtu": row["path_mtu_bytes"],
-        "mss": row["path_mtu_bytes"] and row["path_mtu_bytes"] - (60 if address and ":" in address else 40),
+        "family": "6" if six else "4",
+        "mtu": size,
+        "mss": segment,
+        "mss4": None if six else segment,
+        "mss6": segment if six else None,
     }
 
 

@@ -55,7 +55,9 @@ def test_a_path_that_eats_large_packets_is_proven_with_its_size_and_its_remedy(a
     )
     assert (told["path_mtu_bytes"], told["path_mtu_direction"]) == (1400, "reverse")
     assert f"packets of 1400 bytes (MSS {1400 - headers}) pass, of 1420 vanish" in told["summary"]
-    assert any(f"--set-mss {1400 - headers}" in line for line in told["fix_commands"])
+    (clamp,) = (line for line in told["fix_commands"] if "TCPMSS" in line)
+    assert clamp.startswith("sudo ip6tables" if ":" in address else "sudo iptables")
+    assert clamp.endswith(f"--set-mss {1400 - headers}")
     assert told["could_also_be"] == []
     assert not {finding["code"] for finding in told["findings"]} & {"http.timeout", "tcp.stalled"}
     assert "tcp" in told["proven_layers"]
