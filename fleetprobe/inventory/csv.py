@@ -11,6 +11,7 @@ from fleetprobe.inventory.lines import LABEL_PREFIX
 from fleetprobe.inventory.physical import LINE_BYTES, Line
 from fleetprobe.inventory.refused import Refused, bad_line, shown
 from fleetprobe.inventory.row import Read, Row
+from fleetprobe.model.safe import printable
 
 HOST_COLUMNS = ("host", "hostname", "name", "fqdn", "ip", "address", "target", "url")
 MAPPABLE = ("host", *(name for name in FIELDS if name != "labels"))
@@ -39,7 +40,7 @@ def rows(lines: Iterable[Line], name: str, mapping: Mapping[str, str]) -> Iterat
         delimiter = _delimiter(header.text)
         columns = _Columns.of(next(csv.reader([header.text], delimiter=delimiter, strict=True)), mapping)
     except (Refused, csv.Error) as problem:
-        reason = f"{problem}; nothing behind the header was read"
+        reason = f"{printable(str(problem))}; nothing behind the header was read"
         yield bad_line(f"{name}:{header.number}", header.text, reason)
         return
     yield from _body(feed, name, delimiter, columns)
@@ -88,7 +89,7 @@ def _body(feed: _Feed, name: str, delimiter: str, columns: _Columns) -> Iterator
                 yield _row(row, cells, f"{name}:{row[0].number}", columns)
     except (Refused, csv.Error) as problem:
         row = feed.take_row()
-        yield bad_line(f"{name}:{row[0].number}", row[0].text, f"{problem}; nothing behind it was read")
+        yield bad_line(f"{name}:{row[0].number}", row[0].text, f"{printable(str(problem))}; nothing behind it was read")
 
 
 def _row(lines: list[Line], cells: list[str], source: str, columns: _Columns) -> Read:

@@ -6,7 +6,7 @@ import io
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fleetprobe.inventory.fields import FIELDS
@@ -167,6 +167,7 @@ pieces = st.lists(
 
 
 @settings(max_examples=400, deadline=None)
+@example(b'\t""\x00', Format.CSV)
 @given(pieces, st.one_of(st.none(), st.sampled_from(Format)))
 def test_reading_never_raises_whatever_the_bytes(data: bytes, form: Format | None) -> None:
     found = list(entries(["-"], (), form=form, max_targets=50, stdin=io.BytesIO(data)))
