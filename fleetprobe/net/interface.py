@@ -114,6 +114,9 @@ class Segments:
     and 40 more over IPv4 or 60 more over IPv6, in either direction."""
     piece_bytes: int | None = None
     """No segment of ours carries more than so many bytes of data; the other side's are as usual."""
+    tail_bytes: int = 0
+    """The last bytes of all that is sent at once go in a small segment of their own: it is acknowledged where a large
+    one before it vanishes."""
     may_fragment: bool = False
     """Over IPv4 routers may fragment what we send (ip(7) IP_PMTUDISC_DONT); over IPv6 no router does."""
 
