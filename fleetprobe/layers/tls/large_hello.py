@@ -3,10 +3,11 @@
 A ClientHello with a post-quantum key share needs two segments. Who reads once and takes what came for the whole hello
 finds it broken, and closes, resets, says no or waits for ever. A small hello gets through to it.
 
-Three connections at most: small, as long as the one that failed, small. All three offer the same, apart from the
-length of one list of names, so that neither the version nor the key share is what differs; and all three go in
-segments of the same size, which the small one fills to the byte. No packet is larger than one that arrived, in either
-direction: what loses large packets (mtu.black_hole) lets the long hello through here, and then nothing is said.
+Five connections at most: small, twice as long as the one that failed, small twice more. All offer the same, apart
+from the length of one list of names, so that neither the version nor the key share is what differs; and all go in
+segments of the same size, which the small one fills to the byte. No packet is larger than one that arrived: what loses
+large packets (mtu.black_hole) lets the long hello through here, and then nothing is said. Nor do several servers
+behind one address, of which some are broken, answer in this order, if they take turns and are no more than five.
 """
 
 from __future__ import annotations
@@ -33,13 +34,15 @@ SMALL_BYTES = SEGMENT_BYTES - 12
 """What is left of it beside time stamps (RFC 7323). Above 511 bytes, as some balancers hang below (RFC 7685 §1)."""
 
 ANSWERED, SILENT, DROPPED, UNCLEAR = "answered", "silent", "dropped", "unclear"
-"""How a hello ended; beside these `alert` with its name."""
+"""How a hello ended; beside these an alert with its name."""
+_ALERT = "alert "
 
-_TRIES = 3
-_SOON_S, _SOON_RTTS = 0.15, 4.0
+_LONG = (False, True, True, False, False)
+"""Which of them are long. With that of the climb before them, the order repeats itself after none of one to five."""
+_SOON_S, _SOON_RTTS = 0.1, 4.0
 """For the first small hello after a silence: a server that is merely dead costs no more than this."""
-_SILENCE_S, _LOUD_S, _RTTS = 0.5, 0.8, 8.0
-"""For the others after a silence, and for all of them after a loud end, which cost no time before."""
+_SILENCE_S, _LOUD_S, _RTTS = 0.25, 0.8, 8.0
+"""For the others after a silence, of which the climb heard seconds; and for all of them after a loud end."""
 _LAG_SHARE = 0.5
 _HANDSHAKE_RECORD = 0x16
 
@@ -83,38 +86,41 @@ class HelloFacts:
 
 
 async def probe(ground: Ground, net: Net) -> HelloFacts | None:
-    """Small; then, as long as each ends as it must to be a proof, large and small again. None: nothing to ask."""
+    """One after the other, as long as each ends as it must to be a proof. None: nothing to ask."""
     assert ground.address is not None
     climbed = ground.facts.get("tls")
-    if climbed is None or ground.handshakes_left < _TRIES:
+    if climbed is None or ground.handshakes_left < len(_LONG):
         return None
     failed = Said(climbed.handshake.hello_bytes, met(climbed.handshake))
     if failed.size_bytes <= SMALL_BYTES or failed.met in (ANSWERED, UNCLEAR):
         return None
     rtt_s = (ground.facts["tcp"].dial.rtt_ms or 0.0) / 1000.0
     later_s = (_SILENCE_S if failed.met == SILENT else _LOUD_S) + _RTTS * rtt_s
-    first_s = _SOON_S + _SOON_RTTS * rtt_s if failed.met == SILENT else later_s
-    proof = (
-        (SMALL_BYTES, ANSWERED, first_s), (failed.size_bytes, failed.met, later_s), (SMALL_BYTES, ANSWERED, later_s),
-    )
+    budget_s = _SOON_S + _SOON_RTTS * rtt_s if failed.met == SILENT else later_s
     hellos: list[Said] = []
-    for size_bytes, must_meet, budget_s in proof:
+    for long in _LONG:
+        size_bytes, must_meet = (failed.size_bytes, failed.met) if long else (SMALL_BYTES, ANSWERED)
         hellos.append(await _say(ground, net, size_bytes, budget_s))
         if hellos[-1].met != must_meet:
             break
+        budget_s = later_s
     return HelloFacts(address=ground.address, port=ground.target.port, failed=failed, hellos=tuple(hellos))
 
 
 def judge(facts: HelloFacts | None, policy: Policy) -> Sequence[Finding]:
-    """Proven when the length alone turned the outcome, and turned it back."""
-    if facts is None or [said.met for said in facts.hellos] != [ANSWERED, facts.failed.met, ANSWERED]:
+    """Proven when the length alone turned the outcome, and turned it back, each time."""
+    if facts is None or len(facts.hellos) < len(_LONG):
         return ()
-    small, large, again = (said.size_bytes for said in facts.hellos)
-    if not max(small, again) < large == facts.failed.size_bytes:
+    long_ones = {said for said, long in zip(facts.hellos, _LONG, strict=True) if long}
+    small_ones = {said for said, long in zip(facts.hellos, _LONG, strict=True) if not long}
+    if long_ones != {facts.failed} or {said.met for said in small_ones} != {ANSWERED}:
+        return ()
+    small, large = max(said.size_bytes for said in small_ones), facts.failed.size_bytes
+    if small >= large:
         return ()
     summary = (
         f"{where(facts.address.text, facts.port)} answers a ClientHello of {small} bytes "
-        f"and {_words(facts.failed.met)} one of {large}, whatever the segments"
+        f"and {_words(facts.failed.met)} one of {large}, in any segments"
     )
     return (
         found(
@@ -135,7 +141,7 @@ def met(handshake: Handshake) -> str:
     if first and not begins_record(first):
         return UNCLEAR
     if alert := fatal_alert(handshake, fault):
-        return f"alert {alert_name(alert)}"
+        return f"{_ALERT}{alert_name(alert)}"
     match fault.event:
         case Event.CLOSED | Event.RESET:
             return DROPPED
@@ -162,7 +168,7 @@ async def _say(ground: Ground, net: Net, size_bytes: int, budget_s: float) -> Sa
 
 def _words(how: str) -> str:
     """What the far end does about a hello that ends like this."""
-    return {SILENT: "never answers", DROPPED: "drops"}.get(how, f"refuses ({how})")
+    return {SILENT: "never answers", DROPPED: "drops"}.get(how, f"refuses ({how.removeprefix(_ALERT)})")
 
 
 WITNESS = Witness(name="hello", when=WHEN, probe=probe, judge=judge, layer="tls")
