@@ -11,7 +11,7 @@ from fleetprobe.model.attempt import Attempt
 from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Confidence, Finding
-from fleetprobe.net.interface import Address, Net, Stream
+from fleetprobe.net.interface import USUAL_SEGMENTS, Address, Net, Segments, Stream
 from fleetprobe.net.path import Hole
 
 
@@ -27,10 +27,11 @@ class Facts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A rung of the climb in which the kernel has seen a hole, while the climb still waits."""
+    """A rung of the climb that hangs, while the climb still waits."""
 
     layer: str
-    hole: Hole
+    hole: Hole | None
+    """What the kernel has seen; None: nothing that points to a hole."""
     went_on: Callable[[], Awaitable[bool]]
     """Whether the answer came after all; waits for the end of the rung."""
 
@@ -53,8 +54,8 @@ class Ground:
     """Every socket opened for this climb."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Facts of the layers below, by layer name."""
-    mss_bytes: int | None = None
-    """The largest TCP segment that either side may send; None: what our link allows."""
+    segments: Segments = USUAL_SEGMENTS
+    """How the connection cuts its bytes into packets."""
     on_hole: Callable[[Hole], None] | None = None
     """Whom to tell when the kernel sees a hole in the connection of this climb; None: the wait ends there."""
     stall: Stall | None = None

@@ -45,7 +45,7 @@ def _check(target: str, probing: Probing, human: bool, color: Color) -> int:
         if row["kind"] == "result":
             results.append(row)
 
-    options = options_of((target,), Reading(max_targets=1), probing, () if human else ("-",))
+    options = options_of((target,), Reading(max_targets=1), probing, () if human else ("-",), in_full=True)
     with ExitStack() as stack:
         if human and sys.stderr.isatty():
             stack.enter_context(Progress(1, asking=target))

@@ -47,8 +47,10 @@ def options_of(
     probing: Probing,
     outputs: Sequence[str] = (),
     append: bool = False,
+    *,
+    in_full: bool = False,
 ) -> Options:
-    """What the flags ask for. Raises BadParameter where one means nothing."""
+    """What the flags ask for; `in_full` for one target alone. Raises BadParameter where one means nothing."""
     _refuse_unreadable(reading.inventory or ())
     families = frozenset(_FAMILIES[probing.family])
     return Options(
@@ -73,6 +75,7 @@ def options_of(
             connect_s=probing.timeout,
             exchange_s=max(Policy().exchange_s, probing.timeout),
             mtu=probing.mtu if probing.witnesses is Witnesses.AUTO else Mtu.NEVER,
+            mtu_to_the_byte=in_full,
             witnesses=probing.witnesses is Witnesses.AUTO,
         ),
         run_deadline_s=probing.deadline,

@@ -13,8 +13,8 @@ from typing import Any
 from fleetprobe.engine.ascent import ask_rung
 from fleetprobe.examination import Climb, Step
 from fleetprobe.layer import Ground, Layer, Stall
-from fleetprobe.net.interface import Net
-from fleetprobe.net.path import Hole
+from fleetprobe.net.interface import Net, Stream
+from fleetprobe.net.path import Direction, Hole
 
 _LEAST_SHARE = 0.5
 """Of its time: how long the second climb must have waited at the rung for its silence to count. Where the rungs
@@ -29,7 +29,8 @@ Look = Callable[[Climb, Stall], Coroutine[Any, Any, None]]
 class Beside:
     """Holds at most one of each. The second climb is given up when the rung that hung ends in anything but silence."""
 
-    def __init__(self, begin: Begin, look: Look, now: Callable[[], float]) -> None:
+    def __init__(self, begin: Begin, look: Look | None, now: Callable[[], float]) -> None:
+        """`look` is None where no witness asks about holes."""
         self._begin = begin
         self._look = look
         self._now = now
@@ -45,7 +46,7 @@ class Beside:
         """The rung's step, asked as always; beside it what is worth asking while it hangs."""
         until_s = self._now() + ground.exchange_s
         timer = asyncio.get_running_loop().call_later(ground.policy.beside_s, self._start, until_s)
-        self._rung = layer.name
+        self._rung, stream = layer.name, ground.stream
         try:
             step = await ask_rung(layer, ground, net)
         finally:
@@ -54,13 +55,18 @@ class Beside:
         if not _silent(step):
             await self._give_up_climb()
         if self._seen is not None:
-            await self._seen.over(went_on=not _silent(step))
+            await self._seen.over(went_on=not _silent(step) and self._seen.closed_in(stream))
         return step
 
     def hole(self, hole: Hole) -> None:
         """The kernel has seen one in the connection of the rung that is being asked."""
-        if self._rung is not None and self._seen is None:
-            self._seen = _Seen(self._rung, hole, self._look, self._now())
+        if self._rung is None:
+            return
+        if self._seen is not None and self._seen.healed:
+            # What was lost once, and came after all, says nothing of what is lost now.
+            self.given_up.append(self._seen.climb)
+            self._seen = None
+        self._see(self._rung, hole)
 
     async def looked(self) -> Climb | None:
         """What was asked about a hole, to its end; None when the kernel saw none, or it closed by itself."""
@@ -105,7 +111,15 @@ class Beside:
         long_enough = step.ended_s - step.started_s >= _LEAST_SHARE * (self._until_s - climb.started_s)
         return long_enough and _silences(step) == _silences(first)
 
+    def _see(self, rung: str, hole: Hole | None) -> None:
+        if self._seen is None and self._look is not None:
+            self._seen = _Seen(rung, hole, self._look, self._now())
+
     def _start(self, until_s: float) -> None:
+        if self._seen is not None and not self._seen.healed:
+            return  # a hole explains itself
+        if self._rung is not None:
+            self._see(self._rung, None)
         if self._task is None:
             self._until_s = until_s
             self._climb = Climb(purpose="again", started_s=self._now())
@@ -115,30 +129,45 @@ class Beside:
 class _Seen:
     """One hole that the kernel saw, and the question about it."""
 
-    def __init__(self, rung: str, hole: Hole, look: Look, now: float) -> None:
-        self._climb = Climb(purpose="mtu", aside=True, started_s=now)
+    def __init__(self, rung: str, hole: Hole | None, look: Look, now: float) -> None:
+        self.climb = Climb(purpose="mtu", aside=True, started_s=now)
+        self.healed = False
+        """Whether what was missing has come."""
+        self._hole = hole
         self._over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waits = False
-        self._task = asyncio.ensure_future(look(self._climb, Stall(rung, hole, self._went_on)))
+        self._task = asyncio.ensure_future(look(self.climb, Stall(rung, hole, self._went_on)))
+
+    def closed_in(self, stream: Stream | None) -> bool:
+        """Whether the bytes that were missing came in the end; a server that gives up on us ends it otherwise."""
+        info = stream.info() if stream is not None else None
+        if self._hole is None:
+            return True
+        if info is None:
+            return False
+        if self._hole.direction is Direction.FORWARD:
+            return info.bytes_acked > self._hole.bytes_acked
+        return info.bytes_received > self._hole.bytes_received
 
     async def over(self, *, went_on: bool) -> None:
         """The rung has ended. An answer before the question was answered makes it needless: the hole was loss."""
         if not self._over.done():
             self._over.set_result(went_on)
             if went_on and not self._waits:
+                self.healed = True
                 await self.give_up()
 
     async def end(self) -> Climb:
         """The question to its end."""
         await asyncio.wait({self._task})
-        return self._climb
+        return self.climb
 
     async def give_up(self) -> None:
         """End it; what it opened is still told."""
         self._task.cancel()
         await asyncio.wait({self._task})
         if self._task.cancelled():
-            self._climb.steps = []
+            self.climb.steps = []
 
     async def _went_on(self) -> bool:
         self._waits = True

@@ -84,8 +84,9 @@ class Branch:
         """
         climb, ground = self._new_climb("climb"), self._new_ground()
         if self._ways.upper and self._trunk.policy.witnesses:
-            self._beside = Beside(self._again_until, self._look_at, self._net.now)
-            ground.on_hole = self._beside.hole if self._ways.at_once else None
+            look = self._look_at if self._ways.at_once else None
+            self._beside = Beside(self._again_until, look, self._net.now)
+            ground.on_hole = self._beside.hole if look else None
         try:
             await ascend(self._ways.base, ground, climb, self._net)
             if elder and self._trunk.target.expect.addresses != "all":

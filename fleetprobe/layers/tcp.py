@@ -114,9 +114,7 @@ async def probe(ground: Ground, net: Net) -> TcpFacts:
     policy, port = ground.policy, ground.target.port
     again_s = policy.again_s if policy.witnesses and ground.handshakes_left > 1 else None
     until_s = ground.until(ground.connect_s, net.now())
-    dial, ground.stream = await net.dial(
-        ground.address, port, until_s, again_s=again_s, mss_bytes=ground.mss_bytes
-    )
+    dial, ground.stream = await net.dial(ground.address, port, until_s, again_s=again_s, segments=ground.segments)
     if ground.stream is not None and ground.on_hole is not None:
         ground.stream.tell_hole(ground.on_hole)
     ground.attempts.append(attempt_of(dial, "climb"))

@@ -52,6 +52,8 @@ class Policy:
     """A rung that hangs for so long gets a second climb beside it: from here on even an answer would be slow."""
     mtu: Mtu = Mtu.AUTO
     """When the size of packets is asked about: after a stall and once a path, at every address, or never."""
+    mtu_to_the_byte: bool = False
+    """Whether the largest packet that passes is sought to the byte, at the cost of some ten connections more."""
     hole_s: float = 0.8
     hole_rtts: float = 8.0
     """A wait ends when the kernel has seen later segments but not earlier ones for so many seconds and round trips:

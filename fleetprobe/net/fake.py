@@ -9,11 +9,11 @@ or under `drive` without one. The steps that a host can be told to take are in `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from fleetprobe.net.fake_clock import Clock
+from fleetprobe.net.fake_clock import Clock, Turn, drive, in_turns
 from fleetprobe.net.fake_path import (
     PathScript,
     end_of_wait,
@@ -34,8 +34,8 @@ from fleetprobe.net.fake_witness import (
     survey_at,
     told_first,
 )
-from fleetprobe.net.heard import Claims
 from fleetprobe.net.interface import (
+    USUAL_SEGMENTS,
     Address,
     Dial,
     Event,
@@ -44,8 +44,10 @@ from fleetprobe.net.interface import (
     Hello,
     Resolution,
     Route,
+    Segments,
     Stream,
 )
+from fleetprobe.net.known_path import KnownPath, KnownPaths
 from fleetprobe.net.nearby import NOTHING_NEARBY, Neighbourhoods
 from fleetprobe.net.path import DfSearch
 from fleetprobe.net.script import REFUSED, SILENT, LargeLost, Plan, Step, TlsScript, no_such_name
@@ -71,7 +73,7 @@ class FakeNet:
         self._routes: dict[str, Route] = {}
         self._surveys: dict[str, Survey] = {}
         self._paths: dict[str, PathScript] = {}
-        self._claims = Claims()
+        self._known_paths = KnownPaths()
         self._origins: dict[str, RstOrigin | None] = {}
         self._links: tuple[Link, ...] = plain_links()
         self._neighbours: dict[str, Neighbour] = {}
@@ -201,10 +203,10 @@ class FakeNet:
 
     async def dial(
         self, address: Address, port: int, until_s: float, *, again_s: float | None = None,
-        mss_bytes: int | None = None,
+        segments: Segments = USUAL_SEGMENTS,
     ) -> tuple[Dial, Stream | None]:
         """The scripted outcome of this attempt. Its twin, if it gets one, meets what the next connection meets."""
-        plan = self._plan(address.text, port)
+        plan, mss_bytes = self._plan(address.text, port), segments.mss_bytes
         told = self._attempt(address, port, plan, self.now(), until_s, mss_bytes=mss_bytes)
         again_at_s = until_s if again_s is None else self.now() + again_s
         if told.ended_s > again_at_s:
@@ -263,10 +265,22 @@ class FakeNet:
         if route.gateway is not None and not route.local:
             self._neighbourhoods.note(dial, route.gateway)
 
-    def claim_path(self, address: Address) -> bool:
-        """True once for each way."""
-        route = self._way(address)
-        return not route.local and self._claims.claim(address, route)
+    def known_path(self, address: Address) -> KnownPath | None:
+        """One for each way."""
+        return self._known_paths.of(address, self._way(address))
+
+    async def turn(self, path: KnownPath, until_s: float) -> bool:
+        """Hold the path, or learn that there is nothing left to prove; others move the clock meanwhile."""
+        while path.held and path.hole is None and self.now() < until_s:
+            await Turn()
+        if path.held or path.hole is not None:
+            return False
+        path.held = True
+        return True
+
+    async def together(self, *questions: Awaitable[T]) -> list[T]:
+        """Turn by turn, so that it also works without an event loop."""
+        return await in_turns(questions)
 
     async def df_search(
         self, address: Address, sizes: Sequence[int], until_s: float, *, ttls: Sequence[int | None] = (None,)
@@ -381,14 +395,3 @@ class FakeNet:
             source="2001:db8::2" if six else "192.0.2.2", interface="fake0",
         )
         return self._routes.get(address.text, plain)
-
-
-def drive(work: Coroutine[Any, Any, T], turns: int = 1_000_000) -> T:
-    """Run a coroutine that waits on a fake network alone, without an event loop; its result."""
-    for _ in range(turns):
-        try:
-            work.send(None)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]  # StopIteration cannot carry a type
-    work.close()
-    raise RuntimeError(f"not done after {turns} turns: it waits for something that is not the fake network")

@@ -87,7 +87,7 @@ class FakeStream:
         return self.secured.alpn if self.secured else None
 
     def tell_hole(self, tell: Callable[[Hole], None]) -> None:
-        """Whom to tell of a hole, once."""
+        """Whom to tell of a hole, once in every wait."""
         self.tell = tell
 
     def abort(self) -> None:
@@ -123,8 +123,7 @@ class FakeStream:
     async def _lost_in(self, hole: Hole, until_s: float, hole_s: float | None) -> Received:
         started = self.net.now()
         if hole_s is not None and self.tell is not None:
-            tell, self.tell = self.tell, lambda hole: None
-            tell(hole)
+            self.tell(hole)
             hole_s = None
         ended = end_of_wait(started, until_s, hole_s)
         await self.net.clock.reach(ended)

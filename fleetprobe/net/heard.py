@@ -1,4 +1,4 @@
-"""What a run has heard and asked already: ports, next hops and families that answered, ways that were looked at."""
+"""What a run has heard already: ports, next hops and families that answered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import OrderedDict
 from math import inf
 
 from fleetprobe.net.interface import Address, Dial, Route
-from fleetprobe.net.nearby import NOTHING_NEARBY, Nearby, Neighbourhoods, prefix_key
+from fleetprobe.net.nearby import NOTHING_NEARBY, Nearby, Neighbourhoods
 from fleetprobe.net.witness import any_answer, host_answer
 
 _KEPT = 65_536
@@ -60,20 +60,3 @@ class Heard:
     def family(self, family: int) -> bool:
         """Whether anything but ourselves has answered over that family."""
         return family in self._families
-
-
-class Claims:
-    """Which ways somebody has asked about already."""
-
-    def __init__(self) -> None:
-        self._ways: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-
-    def claim(self, address: Address, route: Route) -> bool:
-        """Whether this is the first claim of the way to the prefix of the address."""
-        way = (route.source or "", *prefix_key(address, route.gateway or ""))
-        if way in self._ways:
-            return False
-        self._ways[way] = None
-        if len(self._ways) > _KEPT:
-            self._ways.popitem(last=False)
-        return True

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from fleetprobe.net.known_path import KnownPath
     from fleetprobe.net.path import DfSearch, Hole
     from fleetprobe.net.survey import Survey
     from fleetprobe.net.witness import Link, Neighbour, RstOrigin
+
+T = TypeVar("T")
 
 
 class Event(StrEnum):
@@ -103,6 +106,22 @@ class TcpInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Segments:
+    """How a connection cuts its bytes into packets, where the kernel's own way is not wanted."""
+
+    mss_bytes: int | None = None
+    """tcp(7) TCP_MAXSEG, 88 to 32767, TCP options included: no packet of the connection is larger than so many bytes
+    and 40 more over IPv4 or 60 more over IPv6, in either direction."""
+    piece_bytes: int | None = None
+    """No segment of ours carries more than so many bytes of data; the other side's are as usual."""
+    may_fragment: bool = False
+    """Over IPv4 routers may fragment what we send (ip(7) IP_PMTUDISC_DONT); over IPv6 no router does."""
+
+
+USUAL_SEGMENTS = Segments()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dial:
     """One attempt to connect."""
 
@@ -119,6 +138,9 @@ class Dial:
     syn_retransmits: int | None = None
     rtt_ms: float | None = None
     mss_bytes: int | None = None
+    """The most data that we may send in one segment; what time stamps take is taken off."""
+    timestamps: bool = True
+    """Whether both sides agreed on time stamps (RFC 7323), as nearly all do."""
     lag_ms: float = 0.0
     """How late our own loop was during the attempt."""
     reset_at_once: bool = False
@@ -156,7 +178,7 @@ class Stream(Protocol):
         """
 
     def tell_hole(self, tell: Callable[[Hole], None]) -> None:
-        """Whom to tell of a hole that lasts: once, and the wait goes on to its deadline."""
+        """Whom to tell of a hole that lasts: once in every wait, which then goes on to its deadline."""
 
     def info(self) -> TcpInfo | None:
         """The kernel's view of the connection now; None if it is gone."""
@@ -298,14 +320,12 @@ class Net(Protocol):
 
     async def dial(
         self, address: Address, port: int, until_s: float, *, again_s: float | None = None,
-        mss_bytes: int | None = None,
+        segments: Segments = USUAL_SEGMENTS,
     ) -> tuple[Dial, Stream | None]:
         """Connect to one literal address.
 
         With `again_s`, an attempt silent for so many seconds gets a twin from a fresh source port beside it;
-        the first that is answered is told, the other is its `twin`. With `mss_bytes` (tcp(7) TCP_MAXSEG, 88 to
-        32767, TCP options included) no packet of the connection is larger than so many bytes and 40 more over
-        IPv4 or 60 more over IPv6, in either direction.
+        the first that is answered is told, the other is its `twin`. `segments` holds for both.
         """
 
     async def df_search(
@@ -329,11 +349,17 @@ class Net(Protocol):
     async def rst_origin(self, address: Address, port: int, until_s: float) -> RstOrigin | None:
         """Whether a RST comes from nearer than the host; None where no box can stand between."""
 
-    def claim_path(self, address: Address) -> bool:
-        """Whether the caller is the first in this run to ask about the way to the /24 or /48 of the address.
+    def known_path(self, address: Address) -> KnownPath | None:
+        """What this run knows of the way to the /24 or /48 of the address; None for our own addresses."""
 
-        A way is a next hop, a source address and a prefix; False for our own addresses.
+    async def turn(self, path: KnownPath, until_s: float) -> bool:
+        """Wait until nobody proves a hole on the path, or one is proven, or the time is over.
+
+        True: the caller holds the path now, and must give it back. False: a hole is known, or it took too long.
         """
+
+    async def together(self, *questions: Awaitable[T]) -> list[T]:
+        """Put several questions at once; their answers in the order given. A failure of one ends the others."""
 
     def lag_ms(self) -> float:
         """How late our own loop has been in all; the difference of two readings counts."""

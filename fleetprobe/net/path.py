@@ -13,6 +13,7 @@ from enum import StrEnum
 from fleetprobe.net.interface import Address, Icmp
 from fleetprobe.net.witness import came_from, is_port_unreachable, is_time_exceeded
 
+_LEAST_MTU = {4: 68, 6: 1280}
 MOST_PROBES = 64
 """Pairs of size and TTL in one search; each is a socket and at most two datagrams."""
 
@@ -102,9 +103,14 @@ class DfSearch:
 
     @property
     def reported_mtu(self) -> int | None:
-        """The smallest MTU that a router on the way reported."""
-        too_big = (probe.mtu_bytes for probe in self.probes if probe.outcome is Passed.TOO_BIG)
-        return min((mtu for mtu in too_big if mtu is not None), default=None)
+        """The smallest MTU that a router on the way reported, of those that can be true.
+
+        Nobody says too big of a packet that fits, or names less than every link must carry: 68 bytes (RFC 791), or
+        1280 (RFC 8200). Whoever does is not a router that knows, and may be nobody on the way at all.
+        """
+        least = _LEAST_MTU[self.address.family]
+        told = ((probe.mtu_bytes, probe.size_bytes) for probe in self.probes if probe.outcome is Passed.TOO_BIG)
+        return min((mtu for mtu, size in told if mtu is not None and least <= mtu < size), default=None)
 
     def farthest_ttl(self, size_bytes: int) -> int | None:
         """The largest limited TTL at which a packet of this size came as far as it was allowed to."""

@@ -96,7 +96,7 @@ def _conclude(row: Row, verdict: Verdict, target: Target) -> None:
     if finding is None or finding.code is None:
         row.update(summary=_plain(verdict), fix_commands=[], repro=[], not_this=[], could_also_be=[])
         return
-    code, values = CODES[finding.code], {**_values(target, row), "gateway": finding.facts.get("gateway")}
+    code, values = CODES[finding.code], {**_values(target, row), **_way(finding.facts)}
     row.update(
         layer=finding.layer,
         code=finding.code,
@@ -281,6 +281,12 @@ def _values(target: Target, row: Row) -> Mapping[str, str | int | None]:
         "mss4": None if six else segment,
         "mss6": segment if six else None,
     }
+
+
+def _way(facts: Mapping[str, Any]) -> Mapping[str, str | None]:
+    """Our next hop and interface, as far as the finding names them."""
+    gateway, interface = facts.get("gateway"), facts.get("interface")
+    return {"gateway": gateway, "interface": interface, "link": interface if gateway is None else None}
 
 
 def _commands(templates: Sequence[str], values: Mapping[str, str | int | None]) -> list[str]:

@@ -31,7 +31,7 @@ NOT_IN_THE_LAB = {
     "local.fd_limit": ("engine/test_fleet.py", "the lab's own servers would starve first"),
     "local.overload": ("engine/test_own_limits.py", "lag of our own loop"),
     "tcp.slow": ("engine/test_own_limits.py", "needs half a second of delay on a link"),
-    "mtu.unproven": ("layers/test_mtu.py", "said only with --mtu always, which the lab is not scanned with"),
+    "mtu.unproven": ("layers/test_mtu_path.py", "said only with --mtu always, which the lab is not scanned with"),
     "tls.protocol_error": ("layers/test_tls_judge.py", "a peer that breaks the protocol on purpose"),
     "tls.rejected_by_verifier": ("layers/test_tls_judge.py", "verify codes that no ordinary chain brings about"),
     "tls.malformed": ("layers/test_tls_judge.py", "a certificate that no tool would issue"),

@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from fleetprobe.layers.mtu.facts import Met, MtuFacts, Rung
-from fleetprobe.layers.mtu.judge import judge, judge_path
+from fleetprobe.layers.mtu.facts import Dropped, Met, Rung
+from fleetprobe.layers.mtu.judge import judge
 from fleetprobe.layers.mtu.sizes import mss_of, steps_below, tunnels_between
 from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.model.verdict import Confidence, State
 from fleetprobe.net.fake import FakeNet
 from fleetprobe.net.fake_path import plain_search
-from fleetprobe.net.interface import Address, Route
-from fleetprobe.net.path import Direction, Hole
-from fleetprobe.net.script import Close, Hear, LargeLost, Mute, Say, Step
+from fleetprobe.net.fake_witness import plain_links
+from fleetprobe.net.interface import Route
+from fleetprobe.net.path import Direction
+from fleetprobe.net.script import Hear, Mute
+from fleetprobe.net.witness import Link
 from tests.engine.world import V4, V6, examine, row, target
-
-HOST = Address("203.0.113.9", 4)
-P, S, U = Met.PASSES, Met.STALLS, Met.UNCLEAR
-BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 6000\r\n\r\n" + b"x" * 6000
-LONG: tuple[Step, ...] = (Hear(b"\r\n\r\n"), Say(BODY), Close())
-
-
-def hole(direction: Direction = Direction.REVERSE) -> Hole:
-    return Hole(
-        direction=direction, since_ms=800.0, sacked_segments=0, unacked_segments=0, bytes_acked=80, bytes_received=0,
-        data_segments_in=1, out_of_order_segments=1, retransmits=0,
-    )
-
-
-def swallowing(passes_mss: int | None, address: str = V4) -> FakeNet:
-    lost = LargeLost(hole(), passes_mss_bytes=passes_mss, from_bytes=1000)
-    return FakeNet().host(address, 80, *LONG, large_lost=lost)
-
-
-def climbed(*rungs: tuple[int, Met], **more: Any) -> MtuFacts:
-    return MtuFacts(
-        address=HOST, port=80, top_bytes=1500, rungs=tuple(Rung(size, met) for size, met in rungs), **more
-    )
-
-
-PROOF = ((1280, P), (1400, P), (1420, S), (1400, P), (1420, S))
+from tests.layers.mtu_world import HOST, LONG, PROOF, P, S, U, climbed, hole, lost_above, swallowing
 
 
 @pytest.mark.parametrize(("address", "headers"), [(V4, 40), (V6, 60)])
@@ -89,7 +65,7 @@ def test_a_server_that_hangs_at_any_size_is_no_hole_and_costs_one_more_connectio
 
 
 def test_a_stall_that_does_not_happen_again_is_no_hole() -> None:
-    net = FakeNet().host(V4, 80, *LONG, large_lost=LargeLost(hole(), from_bytes=1000)).host(V4, 80, *LONG)
+    net = FakeNet().host(V4, 80, *LONG, large_lost=lost_above(None)).host(V4, 80, *LONG)
     told = row(examine(net, target(host=V4)))
     assert told["state"] in ("ok", "slow")
     assert "mtu.black_hole" not in {finding["code"] for finding in told["findings"]}
@@ -155,81 +131,81 @@ def test_a_tunnel_is_named_when_its_size_lies_between(passes: int, stalls: int, 
     assert tunnels_between(passes, stalls) == names
 
 
-# The check of a path after a climb that went well.
-
-
-SHORT: tuple[Step, ...] = (Hear(b"\r\n\r\n"), Say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"), Close())
-
-
-def looked_at(net: FakeNet, mode: Mtu = Mtu.AUTO) -> dict[str, Any]:
-    return row(examine(net, target(host=V4), policy=Policy(mtu=mode)))
-
-
-def codes(told: dict[str, Any]) -> list[str]:
-    return [finding["code"] for finding in told["findings"]]
-
-
-def test_a_path_that_carries_full_packets_costs_datagrams_only_and_is_not_talked_about() -> None:
-    net = FakeNet().host(V4, 80, *SHORT)
-    told = looked_at(net)
-    assert (told["state"], codes(told), net.count("dial"), net.count("df_search")) == ("ok", [], 1, 1)
-    asked = [(attempt["purpose"], attempt["transport"]) for attempt in told["attempts"]]
-    assert asked == [("climb", "tcp"), *[("mtu", "udp")] * len((*steps_below(1500), 1500))]
-
-
-def test_the_way_to_a_prefix_is_looked_at_once() -> None:
-    net = FakeNet().host(V4, 80, *SHORT)
-    for _ in range(3):
-        looked_at(net)
-    assert net.count("df_search") == 1
-    looked_at(net, Mtu.ALWAYS)
-    assert net.count("df_search") == 2
-    looked_at(net, Mtu.NEVER)
-    assert net.count("df_search") == 2
-
-
-def test_a_router_that_says_so_makes_a_path_smaller_and_no_more() -> None:
-    def told_by_router(sizes: Any, ttls: Any) -> Any:
-        return plain_search(HOST, sizes, ttls, passes_bytes=1400, reported_by="192.0.2.1")
-
-    told = looked_at(FakeNet().host(V4, 80, *SHORT).path(V4, told_by_router))
-    assert (told["state"], codes(told)) == ("ok", ["mtu.reduced"])
-    assert told["path_mtu_bytes"] == 1400
-    assert "1400 bytes (MSS 1360), as router 192.0.2.1 says" in told["findings"][0]["summary"]
-
-
-def silently(sizes: Any, ttls: Any) -> Any:
-    return plain_search(HOST, sizes, ttls, passes_bytes=1400)
-
-
-def test_large_datagrams_that_vanish_are_a_hole_only_when_large_requests_do_too() -> None:
-    lost = LargeLost(hole(Direction.FORWARD), passes_mss_bytes=1360, from_bytes=1000)
-    net = FakeNet().host(V4, 80, *SHORT, large_lost=lost).path(V4, silently)
-    told = looked_at(net)
-    assert (told["state"], codes(told)) == ("ok", ["mtu.black_hole"])
-    (finding,) = told["findings"]
-    assert (finding["severity"], finding["facts"]["path_mtu_direction"]) == ("warn", "forward")
-    assert finding["facts"]["path_mtu_bytes"] == 1400
-    assert net.left_open == 0
-
-
-def test_large_datagrams_that_vanish_alone_are_nothing_to_report_unless_asked() -> None:
-    assert codes(looked_at(FakeNet().host(V4, 80, *SHORT).path(V4, silently))) == []
-    asked = looked_at(FakeNet().host(V4, 80, *SHORT).path(V4, silently), Mtu.ALWAYS)
-    assert codes(asked) == ["mtu.unproven"]
-    assert "datagrams above 1400 bytes are not answered, and a large request passes" in asked["findings"][0]["summary"]
-
-
-def test_segments_that_were_small_from_the_first_are_clamped() -> None:
-    facts = climbed(search=plain_search(HOST, (1280, 1400, 1500), passes_bytes=1400), segment_bytes=1360)
-    assert facts.clamped
-    assert not replace(facts, segment_bytes=1500).clamped
-    assert not replace(facts, search=plain_search(HOST, (1280, 1400, 1500))).clamped
-    (finding,) = judge_path(facts, Policy())
-    assert (finding.code, finding.state) == ("mtu.clamped", State.OK)
-    assert "UDP and QUIC above 1400 bytes will not arrive" in finding.summary
-
-
 def test_a_hole_that_the_server_finds_a_way_around_is_masked_and_no_failure() -> None:
     (finding,) = judge(replace(climbed(*PROOF, hole=hole()), masked=True), Policy())
     assert (finding.code, finding.state) == ("mtu.masked", State.OK)
+
+
+def wide(mtu_bytes: int) -> Link:
+    """Our own interface, of another width."""
+    return replace(plain_links()[0], mtu_bytes=mtu_bytes)
+
+
+# To the byte, where one target is asked about in full.
+
+
+def to_the_byte(passes_mss: int, address: str = V4) -> tuple[FakeNet, dict[str, object]]:
+    net = swallowing(passes_mss, address)
+    return net, row(examine(net, target(host=address), policy=Policy(mtu_to_the_byte=True)))
+
+
+@pytest.mark.parametrize("size", [1280, 1281, 1300, 1379, 1397, 1399, 1400, 1419, 1491, 1492, 1499])
+@pytest.mark.parametrize(("address", "headers"), [(V4, 40), (V6, 60)])
+def test_the_boundary_is_found_to_the_byte(size: int, address: str, headers: int) -> None:
+    net, told = to_the_byte(size - headers, address)
+    assert (told["code"], told["path_mtu_bytes"]) == ("mtu.black_hole", size)
+    assert f"packets of {size} bytes (MSS {size - headers}) pass, of {size + 1} vanish" in str(told["summary"])
+    assert net.count("dial") <= 30
+    assert net.left_open == 0
+
+
+def test_on_jumbo_links_the_byte_costs_no_more_connections_than_elsewhere() -> None:
+    net = swallowing(3333 - 40).wires(wide(9000))
+    told = row(examine(net, target(host=V4), policy=Policy(mtu_to_the_byte=True)))
+    assert told["path_mtu_bytes"] == 3333
+    assert net.count("dial") <= 30
+
+
+def test_sizes_between_that_come_out_of_order_leave_the_step_that_was_proven() -> None:
+    proof = climbed(*PROOF, hole=hole())
+    odd = replace(proof, refined=(Rung(1404, S), Rung(1408, P), Rung(1412, S), Rung(1416, P)))
+    assert odd.boundary == (1400, 1420)
+    assert replace(proof, refined=(Rung(1410, S), Rung(1405, P), Rung(1410, S), Rung(1405, P))).boundary == (1405, 1410)
+    assert replace(proof, refined=(Rung(1410, S), Rung(1405, P))).boundary == (1400, 1420), "seen once is not proven"
+
+
+def test_how_long_the_proof_took_is_told() -> None:
+    told = row(examine(swallowing(1360), target(host=V4)))
+    (step,) = (layer for layer in told["layers"] if layer["layer"] == "mtu")
+    assert 1500 < step["facts"]["proof_ms"] < 3000
+
+
+# What takes our packets, as far as it can be told over IPv4.
+
+
+@pytest.mark.parametrize(
+    ("met", "seen", "dropped"),
+    [
+        pytest.param(P, None, Dropped.UNHEARD, id="a router fragments them when it may"),
+        pytest.param(S, Direction.FORWARD, Dropped.SILENTLY, id="they vanish all the same"),
+        pytest.param(S, Direction.REVERSE, Dropped.UNHEARD, id="ours arrive and the answer vanishes"),
+        pytest.param(S, None, None, id="silence without a sign"),
+        pytest.param(U, None, None, id="an end that says nothing"),
+    ],
+)
+def test_what_takes_large_packets_of_ours(met: Met, seen: Direction | None, dropped: Dropped | None) -> None:
+    rung = Rung(1500, met, hole(seen) if seen else None)
+    assert climbed(*PROOF, hole=hole(Direction.FORWARD), may_fragment=rung).dropped == dropped
+
+
+def test_a_filtered_message_is_named_in_the_verdict() -> None:
+    (finding,) = judge(climbed(*PROOF, hole=hole(Direction.FORWARD), may_fragment=Rung(1500, P)), Policy())
+    assert "of 1420 vanish, ICMP filtered" in finding.summary
+    assert finding.facts["dropped"] == "icmp filtered"
+
+
+def test_a_link_no_larger_than_the_floor_has_no_sizes_to_ask_about() -> None:
+    net = swallowing(1200).wires(wide(1280))
+    told = row(examine(net, target(host=V4)))
+    assert (told["code"], net.count("df_search")) == ("http.timeout", 0)
+    assert "mtu" not in {attempt["purpose"] for attempt in told["attempts"]}

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from fleetprobe.net.fake import FakeNet, FakeStream
-from fleetprobe.net.interface import Address, Net, Stream
+from fleetprobe.net.interface import Address, Net, Segments, Stream
 from fleetprobe.net.live import df, tcp, tls
 from fleetprobe.net.live.net import LiveNet
 from fleetprobe.net.live.reactor import Reactor
@@ -140,7 +140,7 @@ def test_a_cancelled_search_closes_every_socket(within: Callable[[Case], None], 
 def test_the_twin_of_a_dial_with_an_mss_has_it_too(within: Callable[[Case], None], full: Full) -> None:
     async def case(reactor: Reactor) -> None:
         asyncio.get_running_loop().call_later(0.15, full.opened)
-        dial, stream = await tcp.dial(reactor, HERE[0], full.port, reactor.now() + 3.0, 0.3, 1000)
+        dial, stream = await tcp.dial(reactor, HERE[0], full.port, reactor.now() + 3.0, 0.3, Segments(mss_bytes=1000))
         assert stream is not None and dial.twin is not None
         assert dial.started_s > dial.twin.started_s, "the twin was not the one that connected"
         info = stream.info()

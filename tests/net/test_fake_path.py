@@ -6,7 +6,7 @@ import pytest
 
 from fleetprobe.net.fake import FakeNet, FakeStream, drive
 from fleetprobe.net.fake_path import plain_search
-from fleetprobe.net.interface import Address, Event, Handshake, Hello, Received
+from fleetprobe.net.interface import Address, Event, Handshake, Hello, Received, Segments
 from fleetprobe.net.path import DfProbe, DfSearch, Direction, Hole, Passed
 from fleetprobe.net.script import Hear, LargeLost, Say
 
@@ -18,7 +18,7 @@ TLS = Handshake(started_s=0, ended_s=0.02, bytes_received=4000)
 
 
 def connect(net: FakeNet, mss_bytes: int | None = None) -> FakeStream:
-    dial, stream = drive(net.dial(HOST, 80, net.now() + 3, mss_bytes=mss_bytes))
+    dial, stream = drive(net.dial(HOST, 80, net.now() + 3, segments=Segments(mss_bytes=mss_bytes)))
     assert isinstance(stream, FakeStream)
     info = stream.info()
     assert info is not None and dial.mss_bytes == info.send_mss_bytes

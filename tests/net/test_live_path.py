@@ -12,7 +12,7 @@ import pytest
 import uvloop
 from OpenSSL import SSL
 
-from fleetprobe.net.interface import Address, Event, Hello, Received, TcpInfo
+from fleetprobe.net.interface import Address, Event, Hello, Received, Segments, TcpInfo
 from fleetprobe.net.live import tls
 from fleetprobe.net.live.literal import family_of
 from fleetprobe.net.live.net import LiveNet
@@ -63,13 +63,13 @@ def test_an_mss_limits_a_connection_and_an_impossible_one_is_a_value(address: Ad
     async def case(net: LiveNet) -> None:
         with socket.create_server((address.text, 0), family=family_of(address)) as server:
             port = server.getsockname()[1]
-            dial, stream = await net.dial(address, port, net.now() + 2, mss_bytes=1000)
+            dial, stream = await net.dial(address, port, net.now() + 2, segments=Segments(mss_bytes=1000))
             assert stream is not None
             info = stream.info()
             assert info is not None
             assert (info.advertised_mss_bytes, dial.mss_bytes) == (988, 988), "time stamps take 12"
             stream.abort()
-            wrong, _ = await net.dial(address, port, net.now() + 2, mss_bytes=50)
+            wrong, _ = await net.dial(address, port, net.now() + 2, segments=Segments(mss_bytes=50))
             assert wrong.fault is not None and wrong.fault.errno_name == "EINVAL"
 
     run(case)

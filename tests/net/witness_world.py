@@ -184,10 +184,11 @@ async def exchange(
     hole_s: float | None = None, mss_bytes: int | None = None, expected: int | None = None,
 ) -> dict[str, Any]:
     """Dial, send a request of one size and wait for the whole answer of another, or for more, as `expected`."""
+    from fleetprobe.net.interface import Segments
     from fleetprobe.net.live import tcp
 
     expected = reply_bytes if expected is None else expected
-    dial, stream = await tcp.dial(reactor, address, port, until_s, mss_bytes=mss_bytes)
+    dial, stream = await tcp.dial(reactor, address, port, until_s, segments=Segments(mss_bytes=mss_bytes))
     if stream is None:
         return {"dial": dial}
     try:
@@ -209,10 +210,10 @@ async def hello(
     hole_s: float | None = None, mss_bytes: int | None = None,
 ) -> Any:
     """Dial and say a TLS hello, as large as it is by itself."""
-    from fleetprobe.net.interface import Hello
+    from fleetprobe.net.interface import Hello, Segments
     from fleetprobe.net.live import tcp, tls
 
-    _, stream = await tcp.dial(reactor, address, port, until_s, mss_bytes=mss_bytes)
+    _, stream = await tcp.dial(reactor, address, port, until_s, segments=Segments(mss_bytes=mss_bytes))
     assert stream is not None
     try:
         shaker = tls.Handshaker(reactor.turn, reactor.now, reactor.lag_ms)

@@ -2,76 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fleetprobe.layer import Ground, Layer
 from fleetprobe.layers.mtu.facts import Met, Rung
-from fleetprobe.layers.mtu.sizes import FLOOR_BYTES, mss_of, steps_below
-from fleetprobe.net.interface import Net
+from fleetprobe.layers.mtu.sizes import mss_of
+from fleetprobe.model.verdict import Finding
+from fleetprobe.net.interface import Net, Segments
 from fleetprobe.net.path import Hole
 
 _STALL_RTTS = 8.0
 STALL_S = 0.8
 """Long enough for two retransmits (RFC 6298: the first after 0.2 to 1 s), so that one lost packet is no stall."""
+_MOST_THOUGHT_S = 1.5
+_WIDEST_PAD_BYTES = 9000
+"""Nobody takes a header of two packets of a loopback's size."""
+_SPARE_BYTES = 200
+"""Beyond two full segments: the small tail that is acknowledged when the large ones are not."""
 
 
 class Exchange:
     """The climb's exchange, to be had again in packets of any size."""
 
-    def __init__(self, ground: Ground, net: Net, limbs: tuple[Layer, ...], pad_bytes: int = 0) -> None:
-        self._pad_bytes = pad_bytes
+    def __init__(
+        self, ground: Ground, net: Net, limbs: tuple[Layer, ...], top_bytes: int, *,
+        thought_s: float = 0.0, large: bool = False,
+    ) -> None:
+        """`thought_s`: how long the server took for its answer before; `large`: every request fills segments."""
         self._ground = ground
         self._net = net
         self._limbs = limbs
-        dial = ground.facts["tcp"].dial
-        self._rtts_s = _STALL_RTTS * (dial.rtt_ms or 0.0) / 1000.0
+        self._top_bytes = top_bytes
+        self._thought_s = thought_s
+        self._large = large
+        self._dial = ground.facts["tcp"].dial
+        self._rtts_s = _STALL_RTTS * (self._dial.rtt_ms or 0.0) / 1000.0
 
-    async def at(self, size_bytes: int, budget_s: float = STALL_S) -> Rung:
-        """Once, on a connection of its own, over before it costs more than one stall."""
-        ground = self._inner(size_bytes, budget_s + self._rtts_s)
+    @property
+    def fills_segments(self) -> bool:
+        """Whether our side of it can be made to fill several segments: a long header, or a ClientHello as it is."""
+        return self._limbs[-1].name in ("tls", "http")
+
+    def since_first_syn_ms(self) -> float:
+        """How long ago the climb began that is to be explained."""
+        since_s: float = self._net.now() - self._dial.started_s
+        return since_s * 1000.0
+
+    async def at(
+        self, size_bytes: int, budget_s: float = STALL_S, *,
+        large: bool = False, piece_bytes: int | None = None, may_fragment: bool = False,
+    ) -> Rung:
+        """Once, on a connection of its own, over before it costs more than one stall of a server that thinks as before.
+
+        `large`: with a request that fills several segments; the others as in `Segments`.
+        """
+        mss = None if size_bytes >= self._top_bytes else mss_of(size_bytes, self._dial.address.family)
+        segments = Segments(mss_bytes=mss, piece_bytes=piece_bytes, may_fragment=may_fragment)
+        thought_s = min(2 * self._thought_s, _MOST_THOUGHT_S)
+        ground = self._inner(segments, budget_s + thought_s + self._rtts_s, large or self._large)
+        began_s = self._net.now()
         try:
-            for layer in self._limbs:
-                last = ground.facts[layer.name] = await layer.probe(ground, self._net)
-                findings = layer.judge(last, ground.policy)
-                if any(finding.breaks and finding.silences for finding in findings):
-                    return Rung(size_bytes, Met.UNCLEAR if layer.name == "tcp" else Met.STALLS, hole_of(last))
-                if layer is not self._limbs[-1] and any(
-                    finding.breaks and finding.code not in layer.goes_on for finding in findings
-                ):
-                    return Rung(size_bytes, Met.UNCLEAR)
-            return Rung(size_bytes, Met.PASSES)
+            rung = await self._climbed(ground, size_bytes)
+            if rung.met is Met.PASSES:
+                self._thought_s = max(self._thought_s, self._net.now() - began_s)
+            return rung
         finally:
             if ground.stream is not None:
                 ground.stream.abort()
             self._ground.attempts += [replace(attempt, purpose="mtu") for attempt in ground.attempts]
 
-    def _inner(self, size_bytes: int, budget_s: float) -> Ground:
+    async def _climbed(self, ground: Ground, size_bytes: int) -> Rung:
+        for layer in self._limbs:
+            last = ground.facts[layer.name] = await layer.probe(ground, self._net)
+            findings = layer.judge(last, ground.policy)
+            silent = next((finding for finding in findings if finding.breaks and finding.silences), None)
+            if silent is not None:
+                return Rung(size_bytes, Met.UNCLEAR if layer.name == "tcp" else Met.STALLS, hole_of(last), silent)
+            if not _goes_on(layer, findings, last=layer is self._limbs[-1]):
+                return Rung(size_bytes, Met.UNCLEAR)
+        return Rung(size_bytes, Met.PASSES)
+
+    def _inner(self, segments: Segments, budget_s: float, large: bool) -> Ground:
         outer = self._ground
         assert outer.address is not None
+        pad_bytes = 2 * min(self._top_bytes, _WIDEST_PAD_BYTES) + _SPARE_BYTES
         return Ground(
             target=replace(outer.target, timeout_s=None),
             policy=replace(outer.policy, exchange_s=budget_s, witnesses=False),
             deadline=outer.deadline,
             addresses=outer.addresses,
             address=outer.address,
-            mss_bytes=mss_of(size_bytes, outer.address.family),
-            pad_bytes=self._pad_bytes,
+            segments=segments,
+            pad_bytes=pad_bytes if large else 0,
         )
 
 
-async def climb(exchange: Exchange, top_bytes: int, floor_s: float = STALL_S) -> list[Rung]:
-    """Ascending to the first stall, then both sides of the boundary once more."""
-    rungs = [await exchange.at(FLOOR_BYTES, floor_s)]
-    if rungs[0].met is not Met.PASSES:
-        return rungs
-    for size in (*steps_below(top_bytes)[1:], top_bytes):
-        rungs.append(await exchange.at(size))
-        if rungs[-1].met is not Met.PASSES:
-            break
-    if rungs[-1].met is Met.STALLS:
-        below, above = rungs[-2].size_bytes, rungs[-1].size_bytes
-        rungs += [await exchange.at(below), await exchange.at(above)]
-    return rungs
+def _goes_on(layer: Layer, findings: Sequence[Finding], *, last: bool) -> bool:
+    """Whether what the rung met was an answer, however unwelcome: the bytes of both sides have passed."""
+    loud = [finding for finding in findings if finding.breaks]
+    if last and not layer.goes_on:
+        return all(finding.layer == layer.name for finding in loud)
+    return all(finding.code in layer.goes_on for finding in loud)
 
 
 def hole_of(facts: object) -> Hole | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from fleetprobe.layers.mtu.sizes import mss_of
+from fleetprobe.model.verdict import Finding
 from fleetprobe.net.interface import Address
-from fleetprobe.net.path import DfSearch, Direction, Hole
+from fleetprobe.net.known_path import ProvenHole
+from fleetprobe.net.path import DfSearch, Direction, Hole, Passed
+
+_TWICE = 2
 
 
 class Met(StrEnum):
@@ -23,6 +27,15 @@ class Met(StrEnum):
     """It ended otherwise, so that it says nothing about sizes."""
 
 
+class Dropped(StrEnum):
+    """What takes large packets of ours that routers must not fragment."""
+
+    UNHEARD = "icmp filtered"
+    """A router that fragments them when it may: it says too big otherwise, and is not heard."""
+    SILENTLY = "silently"
+    """Something that takes them whether they may be fragmented or not; or their fragments."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rung:
     """The exchange once, in packets of at most one size."""
@@ -31,6 +44,8 @@ class Rung:
     met: Met
     hole: Hole | None = None
     """The kernel's account of a stall."""
+    said: Finding | None = None
+    """A stall in the words of its layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +55,11 @@ class MtuFacts:
     | field | type | meaning |
     |---|---|---|
     | top_bytes | int | the largest packet that our own link carries |
-    | ladder | list of {size_bytes, met} | IP packet sizes in the order asked |
+    | ladder | list of {size_bytes, met, hole} | IP packet sizes in the order asked, and what the kernel saw |
+    | datagrams | list of {size_bytes, met} | UDP packets from us to the host that must not be fragmented |
     | path_mtu_bytes, tcp_mss_bytes | int, int | the largest packet that passes, and the TCP segment in it |
     | stalls_at_bytes | int | the smallest that stalls |
+    | to_the_byte | bool | no size between those two is left open |
     | path_mtu_direction | text | forward, reverse or both |
     | hole | text | what the kernel saw in the stalled climb: forward, reverse |
     | udp_passed_bytes | int | the largest datagram that the host answered, from us to it |
@@ -50,46 +67,59 @@ class MtuFacts:
     | segment_bytes | int | the IP packet that a full segment of the climb's connection makes |
     | masked | bool | the answer came in the end, by a way around the hole |
     | begins_behind_hop | int | the last hop that a large datagram came to |
-    | gateway | text | the next hop |
+    | dropped | text | what takes ours: `icmp filtered` or `silently` |
+    | proven_by | text | the address that has proven the hole of this path, if it was another |
+    | proof_ms | number | from the first SYN of the climb to the boundary seen twice |
+    | gateway, interface | text, text | the next hop, and our interface towards it |
     """
 
     address: Address
     port: int
     top_bytes: int
     rungs: tuple[Rung, ...] = ()
+    refined: tuple[Rung, ...] = ()
+    """Sizes between the two that the rungs have proven; out of order they are passed over."""
     hole: Hole | None = None
     """Of the climb itself."""
     search: DfSearch | None = None
     """Datagrams of several sizes, from us to the host."""
     hops: DfSearch | None = None
     """A small and a large datagram for each hop."""
+    in_pieces: Rung | None = None
+    """The exchange with our side of it in small pieces: what stalls then vanishes on the way back."""
+    may_fragment: Rung | None = None
+    """The exchange with a large request that routers may fragment."""
+    known: ProvenHole | None = None
+    """What another target has proven of this path."""
+    moved_bytes: tuple[int, int] = (0, 0)
+    """The most that the climb is known to have brought through in one go: sent, received."""
     segment_bytes: int | None = None
     """The IP packet that a full segment of the climb's connection makes."""
     masked: bool = False
     """The answer came in the end: somebody found a way around the hole."""
     asked: bool = False
     """Whether the user wants to know of every address."""
+    proof_ms: float | None = None
     gateway: str | None = None
-    local: bool = False
-    """The address is one of our own."""
-    sizes: Mapping[int, tuple[Met, ...]] = field(init=False)
-    """What each size met, the climb that stalled included."""
-
-    def __post_init__(self) -> None:
-        sizes: dict[int, tuple[Met, ...]] = {}
-        for rung in self.rungs:
-            sizes[rung.size_bytes] = (*sizes.get(rung.size_bytes, ()), rung.met)
-        object.__setattr__(self, "sizes", sizes)
+    interface: str | None = None
 
     @property
-    def passes_bytes(self) -> int | None:
-        """The largest size at which every exchange passed."""
-        return max((size for size, met in self.sizes.items() if set(met) == {Met.PASSES}), default=None)
+    def boundary(self) -> tuple[int, int] | None:
+        """The largest size that passes and the smallest that stalls, if that is proven.
+
+        The order of the sizes must hold for every exchange, and both sides must have been seen twice. Where another
+        target has proven both, one exchange below and one stall are enough.
+        """
+        own = _boundary((*self.rungs, *self.refined)) or _boundary(self.rungs)
+        known = self.known
+        if own is None and known is not None and self._confirms(known):
+            return known.passes_bytes, known.stalls_bytes
+        return own
 
     @property
-    def stalls_bytes(self) -> int | None:
-        """The smallest size at which every exchange stalled."""
-        return min((size for size, met in self.sizes.items() if set(met) == {Met.STALLS}), default=None)
+    def lent(self) -> bool:
+        """Whether what stands here was proven by another target, and this one has not met it."""
+        return self.known is not None and not self.rungs
 
     @property
     def clean(self) -> bool:
@@ -102,55 +132,137 @@ class MtuFacts:
         search, segment = self.search, self.segment_bytes
         if search is None or segment is None or search.cached_mtu_bytes is not None:
             return False
-        limit = search.reported_mtu or (search.largest_passed if search.smallest_failed else None)
+        limit = self.reported or (search.largest_passed if search.smallest_failed else None)
         return limit is not None and segment <= limit < self.top_bytes
 
     @property
     def last_hop(self) -> int | None:
         """The distance of the last router that a large datagram came to, where small ones come farther."""
-        if self.hops is None or self.stalls_bytes is None:
-            return None
-        small, large = (self.hops.farthest_ttl(size) for size in (min(_sizes(self.hops)), self.stalls_bytes))
+        if self.hops is None:
+            return self.known.behind_hop if self.known else None
+        sizes = sorted({probe.size_bytes for probe in self.hops.probes})
+        small, large = (self.hops.farthest_ttl(size) for size in (sizes[0], sizes[-1]))
         return large if small is not None and large is not None and large < small else None
 
     @property
+    def nothing_passed(self) -> bool:
+        """Whether the exchange stalled at every size that was asked."""
+        return bool(self.rungs) and all(rung.met is Met.STALLS for rung in self.rungs)
+
+    @property
+    def signed(self) -> bool:
+        """Whether the kernel itself saw segments missing, in the climb or in an exchange that stalled."""
+        return self.hole is not None or any(rung.hole is not None for rung in self.rungs)
+
+    @property
+    def reported(self) -> int | None:
+        """The MTU that a router reported, unless a datagram that should have passed did not."""
+        mtu = self.search.reported_mtu if self.search is not None else None
+        if mtu is None or self.search is None or self.search.largest_passed is None:
+            return mtu
+        asked = [probe.size_bytes for probe in self.search.probes if probe.size_bytes <= mtu]
+        return mtu if max(asked, default=mtu) <= self.search.largest_passed else None
+
+    @property
+    def dropped(self) -> str | None:
+        """What takes large packets of ours: one that fragments them when it may knew their size, and is not heard."""
+        rung = self.may_fragment
+        if rung is None:
+            return self.known.dropped if self.known else None
+        if rung.met is Met.PASSES:
+            return Dropped.UNHEARD
+        if rung.met is not Met.STALLS or rung.hole is None:
+            return None
+        # What vanishes on the way back says that ours have arrived.
+        return Dropped.UNHEARD if rung.hole.direction is Direction.REVERSE else Dropped.SILENTLY
+
+    @property
     def direction(self) -> str | None:
-        """Which way large packets vanish, as far as both kinds of evidence tell."""
-        seen = {hole.direction for hole in (self.hole, *(rung.hole for rung in self.rungs)) if hole is not None}
-        if self.search is not None and self.search.smallest_failed is not None:
+        """Which way large packets vanish, as far as all kinds of evidence tell."""
+        stalls = (self.hole, *(rung.hole for rung in self.rungs), self.in_pieces.hole if self.in_pieces else None)
+        seen = {hole.direction for hole in stalls if hole is not None}
+        if self._datagrams_vanish():
             seen.add(Direction.FORWARD)
+        if self.known is not None:
+            seen.update(_directions(self.known))
         if len(seen) > 1:
             return "both"
         return str(next(iter(seen))) if seen else None
 
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
-        passes = self.passes_bytes
+        passes, stalls = self.boundary or (None, None)
+        probes = self.search.probes if self.search is not None else ()
         facts = {
             "top_bytes": self.top_bytes,
-            "ladder": [{"size_bytes": rung.size_bytes, "met": str(rung.met)} for rung in self.rungs],
+            "ladder": [_step(rung) for rung in (*self.rungs, *self.refined)],
+            "datagrams": [{"size_bytes": probe.size_bytes, "met": str(probe.outcome)} for probe in probes] or None,
             "path_mtu_bytes": passes,
             "tcp_mss_bytes": None if passes is None else mss_of(passes, self.address.family),
-            "stalls_at_bytes": self.stalls_bytes,
+            "stalls_at_bytes": stalls,
+            "to_the_byte": (passes is not None and stalls == passes + 1) or None,
             "path_mtu_direction": self.direction,
             "hole": str(self.hole.direction) if self.hole else None,
             "udp_passed_bytes": self.search.largest_passed if self.search else None,
             "reported_mtu_bytes": self.search.reported_mtu if self.search else None,
             "segment_bytes": self.segment_bytes,
             "begins_behind_hop": self.last_hop,
+            "dropped": self.dropped,
             "masked": self.masked or None,
+            "proven_by": self.known.address if self.known else None,
+            "proof_ms": None if self.proof_ms is None else round(self.proof_ms, 3),
             "gateway": self.gateway,
+            "interface": self.interface,
         }
         return {name: value for name, value in facts.items() if value is not None}
 
     def columns(self) -> Mapping[str, Any]:
         """The columns of the result record that a proven hole fills."""
-        if self.search is not None and self.search.reported_mtu is not None:
-            return {"path_mtu_bytes": self.search.reported_mtu, "path_mtu_direction": "forward"}
-        if self.passes_bytes is None or self.stalls_bytes is None:
-            return {}
-        return {"path_mtu_bytes": self.passes_bytes, "path_mtu_direction": self.direction}
+        if self.boundary is not None:
+            return {"path_mtu_bytes": self.boundary[0], "path_mtu_direction": self.direction}
+        if self.reported is not None:
+            return {"path_mtu_bytes": self.reported, "path_mtu_direction": "forward"}
+        return {}
+
+    def _datagrams_vanish(self) -> bool:
+        """Whether those of ours end at the very boundary; what a router reports is another matter."""
+        boundary = _boundary(self.rungs)
+        if boundary is None or self.search is None:
+            return False
+        met = {probe.size_bytes: probe.outcome for probe in self.search.probes if probe.ttl is None}
+        return [met.get(size) for size in boundary] == [Passed.PASSED, Passed.SILENT]
+
+    def _confirms(self, known: ProvenHole) -> bool:
+        """Whether small packets pass here too, and a stall was met that fits: the climb's own, or another."""
+        met: dict[int, set[Met]] = {}
+        for rung in self.rungs:
+            met.setdefault(rung.size_bytes, set()).add(rung.met)
+        if met.get(known.passes_bytes) != {Met.PASSES}:
+            return False
+        if known.stalls_bytes in met:
+            return met[known.stalls_bytes] == {Met.STALLS}
+        return self.hole is not None and self.hole.direction in _directions(known)
 
 
-def _sizes(search: DfSearch) -> set[int]:
-    return {probe.size_bytes for probe in search.probes}
+def _directions(known: ProvenHole) -> Sequence[Direction]:
+    return [way for way in Direction if known.direction in (way, "both")]
+
+
+def _boundary(rungs: Sequence[Rung]) -> tuple[int, int] | None:
+    """The two sizes between which passing ends, if every exchange fits and both were seen twice."""
+    met: dict[int, list[Met]] = {}
+    for rung in rungs:
+        met.setdefault(rung.size_bytes, []).append(rung.met)
+    passed = [size for size, told in met.items() if set(told) == {Met.PASSES}]
+    stalled = [size for size, told in met.items() if set(told) == {Met.STALLS}]
+    if not passed or not stalled or len(passed) + len(stalled) < len(met):
+        return None
+    passes, stalls = max(passed), min(stalled)
+    if passes >= stalls or len(met[passes]) < _TWICE or len(met[stalls]) < _TWICE:
+        return None
+    return passes, stalls
+
+
+def _step(rung: Rung) -> Mapping[str, Any]:
+    hole = {"hole": str(rung.hole.direction)} if rung.hole else {}
+    return {"size_bytes": rung.size_bytes, "met": str(rung.met), **hole}

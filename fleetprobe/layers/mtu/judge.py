@@ -6,104 +6,147 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fleetprobe.layer import found
-from fleetprobe.layers.mtu.facts import Met, MtuFacts
+from fleetprobe.layers.mtu.facts import Dropped, Met, MtuFacts
 from fleetprobe.layers.mtu.sizes import mss_of, tunnels_between
 from fleetprobe.layers.sockets import where
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding, State
+from fleetprobe.net.known_path import ProvenHole
 from fleetprobe.net.path import DfSearch, Passed
 
 SUSPECTS = frozenset({"tcp.stalled", "tls.no_answer", "tls.stalled", "http.timeout", "app.no_banner"})
 """Stalls that large packets which vanish can cause."""
+_ENDS = frozenset({
+    "tcp.closed", "tcp.reset", "tls.dropped", "tls.alert", "http.status", "http.truncated", "http.unavailable",
+    "http.gateway_timeout",
+})
+"""How a server gives up on a request, or on us, while the hole stands: the bytes that were missing never came."""
+_BY_CHANCE = ("tcp.flow_dependent", "http.timeout")
 EMITS = frozenset({"mtu.black_hole", "mtu.reduced", "mtu.clamped", "mtu.masked", "mtu.unproven"})
-_TWICE = 2
 
 
-def judge(facts: MtuFacts, policy: Policy) -> Sequence[Finding]:
+def judge(facts: MtuFacts | None, policy: Policy) -> Sequence[Finding]:
     """Not in order of size: loss. None passes: not a matter of size. None stalls: it did not happen again."""
-    hole = _black_hole(facts)
-    if hole is None:
+    if facts is None or facts.boundary is None:
         return ()
-    return (_masked(facts),) if facts.masked else (hole,)
+    return (_masked(facts, *facts.boundary) if facts.masked else _black_hole(facts, *facts.boundary),)
 
 
 def judge_path(facts: MtuFacts | None, policy: Policy) -> Sequence[Finding]:
-    """What a target that works need know of its path: a warning of a hole, or how large a packet may be."""
+    """What is to be known of the path of a target that answers small requests, or of how large a packet may be."""
     if facts is None:
         return ()
-    hole = _black_hole(facts)
-    if hole is not None:
-        # The target itself got its answers; whoever sends more than it was asked for will not.
-        return (replace(hole, state=State.OK, supersedes=frozenset()),)
+    if facts.lent and facts.known is not None:
+        return () if _unharmed(facts, facts.known) else (_lent(facts, facts.known),)
+    if facts.boundary is not None:
+        # The request that stalled is named too: it is what the hole explains, beside a climb that went well.
+        return (*_stalled(facts), _black_hole(facts, *facts.boundary))
     search = facts.search
-    if search is None or facts.clean:
-        return ()
-    if search.reported_mtu is not None or facts.clamped:
-        reduced = (_reduced(facts, search),) if search.reported_mtu is not None else ()
-        return (*reduced, *((_clamped(facts, search),) if facts.clamped else ()))
-    return (_unproven(facts, search),) if facts.asked else ()
+    told: list[Finding] = []
+    if search is not None and facts.reported is not None:
+        told.append(_reduced(facts, search, facts.reported))
+    if search is not None and facts.clamped:
+        told.append(_clamped(facts, search))
+    return told or (_unproven(facts, search) if facts.asked else ())
 
 
-def _black_hole(facts: MtuFacts) -> Finding | None:
-    passes, stalls = facts.passes_bytes, facts.stalls_bytes
-    if passes is None or stalls is None or not _carried(facts, passes, stalls):
-        return None
+def _black_hole(facts: MtuFacts, passes: int, stalls: int) -> Finding:
     tunnels = tunnels_between(passes, stalls)
     guess = f"; {' or '.join(tunnels)}?" if tunnels else ""
     way = f"{facts.direction}: " if facts.direction else ""
     hop = f" behind hop {facts.last_hop}" if facts.last_hop else ""
+    unsaid = ", ICMP filtered" if facts.dropped is Dropped.UNHEARD else " unsaid"
     summary = (
         f"{where(facts.address.text, facts.port)}: {way}packets of {passes} bytes "
-        f"(MSS {mss_of(passes, facts.address.family)}) pass, of {stalls} vanish{hop} unsaid{guess}"
+        f"(MSS {mss_of(passes, facts.address.family)}) pass, of {stalls} vanish{hop}{unsaid}{guess}"
     )
     told = {**facts.record(), **({"tunnels": list(tunnels)} if tunnels else {})}
-    behind = f"behind {facts.gateway}" if facts.gateway else "on our own link"
     return found(
-        "mtu.black_hole", summary, told, confidence=Confidence.PROVEN, supersedes=SUSPECTS,
-        factor=f"{facts.direction or 'some'} path {behind} above {passes} bytes",
+        "mtu.black_hole", summary, told,
+        # Where the kernel saw nothing missing, exchanges that hang for other reasons could fall like that by chance.
+        confidence=Confidence.PROVEN if facts.signed or facts.known else Confidence.INFERRED,
+        could_also_be=() if facts.signed or facts.known else _BY_CHANCE,
+        supersedes=SUSPECTS if facts.hole is None else SUSPECTS | _ENDS,
+        factor=_factor(facts, passes),
     )
 
 
-def _masked(facts: MtuFacts) -> Finding:
+def _stalled(facts: MtuFacts) -> Sequence[Finding]:
+    return [rung.said for rung in facts.rungs[:1] if rung.said is not None]
+
+
+def _lent(facts: MtuFacts, hole: ProvenHole) -> Finding:
+    """A warning: this target was asked for nothing large."""
     summary = (
-        f"{where(facts.address.text, facts.port)}: packets above {facts.passes_bytes} bytes vanish unsaid; the server "
+        f"{facts.direction} packets above {hole.passes_bytes} bytes (MSS "
+        f"{mss_of(hole.passes_bytes, facts.address.family)}) vanish on this path, proven with {hole.address}; "
+        "the answers here were small"
+    )
+    factor = _factor(facts, hole.passes_bytes)
+    warning = found("mtu.black_hole", summary, facts.record(), confidence=Confidence.INFERRED, factor=factor)
+    return replace(warning, state=State.OK)
+
+
+def _unharmed(facts: MtuFacts, hole: ProvenHole) -> bool:
+    """Whether enough has passed here, the way in question, to fill a packet that vanishes there."""
+    sent, received = (moved >= hole.stalls_bytes for moved in facts.moved_bytes)
+    return {"forward": sent, "reverse": received}.get(hole.direction or "", sent and received)
+
+
+def _factor(facts: MtuFacts, passes: int) -> str:
+    behind = f"behind {facts.gateway}" if facts.gateway else "on our own link"
+    return f"{facts.direction or 'some'} path {behind} above {passes} bytes"
+
+
+def _masked(facts: MtuFacts, passes: int, stalls: int) -> Finding:
+    summary = (
+        f"{where(facts.address.text, facts.port)}: packets above {passes} bytes vanish unsaid; the server "
         "finds a way around, seconds late on every connection"
     )
     return found("mtu.masked", summary, facts.record(), confidence=Confidence.PROVEN)
 
 
-def _reduced(facts: MtuFacts, search: DfSearch) -> Finding:
+def _reduced(facts: MtuFacts, search: DfSearch, mtu: int) -> Finding:
     told = (probe for probe in search.probes if probe.outcome is Passed.TOO_BIG and probe.icmp is not None)
     by = next((f" {probe.icmp.sender}" for probe in told if probe.icmp is not None), "")
     summary = (
-        f"the path to {facts.address.text} carries packets of {search.reported_mtu} bytes "
-        f"(MSS {mss_of(search.reported_mtu or 0, facts.address.family)}), as router{by} says"
+        f"the path to {facts.address.text} carries packets of {mtu} bytes "
+        f"(MSS {mss_of(mtu, facts.address.family)}), as router{by} says"
     )
-    return found("mtu.reduced", summary, facts.record())
+    # A host that answers no datagram at all cannot bear out what a router, or a forger, has said.
+    confidence = Confidence.INFERRED if search.largest_passed is None else Confidence.OBSERVED
+    return found("mtu.reduced", summary, facts.record(), confidence=confidence)
 
 
 def _clamped(facts: MtuFacts, search: DfSearch) -> Finding:
     summary = (
         f"TCP to {facts.address.text} keeps to packets of {facts.segment_bytes} bytes and works; "
-        f"UDP and QUIC above {search.reported_mtu or search.largest_passed} bytes will not arrive"
+        f"UDP and QUIC above {facts.reported or search.largest_passed} bytes will not arrive"
     )
     return found("mtu.clamped", summary, facts.record(), confidence=Confidence.INFERRED)
 
 
-def _unproven(facts: MtuFacts, search: DfSearch) -> Finding:
-    """Said only where it was asked for."""
-    if search.largest_passed is None:
-        why = "it answers no datagram at all"
+def _unproven(facts: MtuFacts, search: DfSearch | None) -> Sequence[Finding]:
+    """Said only where it was asked for: which way full packets are not known to pass, and why."""
+    reasons = [*_forward_open(facts, search), *_reverse_open(facts)]
+    if not reasons:
+        return ()
+    summary = f"whether full-size packets pass, {facts.address.text}, could not be shown: {'; '.join(reasons)}"
+    return (found("mtu.unproven", summary, facts.record(), confidence=Confidence.INFERRED),)
+
+
+def _forward_open(facts: MtuFacts, search: DfSearch | None) -> Sequence[str]:
+    full = facts.segment_bytes == facts.top_bytes
+    whole = next((rung.met for rung in facts.rungs if rung.size_bytes == facts.top_bytes), None)
+    if facts.clean or (full and whole is Met.PASSES):
+        return ()
+    if search is None or search.largest_passed is None:
+        why = "there, no datagram is answered"
     else:
-        why = f"datagrams above {search.largest_passed} bytes are not answered"
-    if facts.rungs:
-        why += f", and a large request {facts.rungs[0].met}"
-    summary = f"whether full-size packets reach {facts.address.text} could not be shown: {why}"
-    return found("mtu.unproven", summary, facts.record(), confidence=Confidence.INFERRED)
+        why = f"there, datagrams above {search.largest_passed} bytes are not answered"
+    return (why if whole is None else f"{why}, and a large request {whole}",)
 
 
-def _carried(facts: MtuFacts, passes: int, stalls: int) -> bool:
-    """Whether the sizes are in order, and both sides of the boundary were seen twice."""
-    if passes >= stalls or any(len(set(met)) > 1 or Met.UNCLEAR in met for met in facts.sizes.values()):
-        return False
-    return len(facts.sizes[passes]) >= _TWICE and len(facts.sizes[stalls]) >= _TWICE
+def _reverse_open(facts: MtuFacts) -> Sequence[str]:
+    received = facts.moved_bytes[1]
+    return () if received >= facts.top_bytes else (f"back, only {received} bytes came",)

@@ -1,55 +1,133 @@
 """The witness of a stall: the same exchange again in small packets, then in larger ones until it stalls again.
 
-Differential MSS: TCP_MAXSEG before the connection limits the segments of both directions. Ascending, so that
-only the last step costs the time of a stall.
+Differential MSS: TCP_MAXSEG before the connection limits the segments of both directions. One target of a path
+proves its hole; the others that stall wait for that, and show with one exchange that it is theirs too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fleetprobe.layer import Ground, Layer, Witness
 from fleetprobe.layers import tcp
-from fleetprobe.layers.mtu.exchange import STALL_S, Exchange, climb, hole_of
-from fleetprobe.layers.mtu.facts import MtuFacts
+from fleetprobe.layers.mtu.around import look_around
+from fleetprobe.layers.mtu.boundary import climb, repeated, to_the_byte
+from fleetprobe.layers.mtu.exchange import Exchange, hole_of
+from fleetprobe.layers.mtu.facts import Met, MtuFacts, Rung
 from fleetprobe.layers.mtu.judge import SUSPECTS, judge
-from fleetprobe.layers.mtu.sizes import USUAL_BYTES
-from fleetprobe.layers.sockets import attempts_of_search
+from fleetprobe.layers.mtu.sizes import DEEP_BYTES, FLOOR_BYTES, USUAL_BYTES, milestones_to
 from fleetprobe.model.policy import Mtu
 from fleetprobe.net.interface import Net
+from fleetprobe.net.known_path import KnownPath, ProvenHole
 
 _FLOOR_S = 0.5
-"""What the first step gets where the kernel saw no sign of a hole: then it is most likely something else."""
-_SEARCH_S = 0.3
+"""What the first step gets after a climb without any sign of a hole: most likely it is something else."""
+_BESIDE_S = 1.3
+"""What it gets beside such a climb, which costs no time: the server may well think for a second."""
+_UNSIGNED_REPEATS = 3
+"""Without a sign from the kernel, a server that hangs now and then could look like a boundary by chance."""
+_TURN_S = 5.0
+"""How long another's proof is waited for: two of them, if the first comes to nothing."""
 
 
 def witness(upper: tuple[Layer, ...]) -> Witness:
     """The witness for a ladder that climbs these rungs above the connection."""
 
-    async def probe(ground: Ground, net: Net) -> MtuFacts:
+    async def probe(ground: Ground, net: Net) -> MtuFacts | None:
         return await _probe(upper, ground, net)
 
     return Witness(name="mtu", when=SUSPECTS, probe=probe, judge=judge, layer="mtu", at_once=True)
 
 
-async def _probe(upper: tuple[Layer, ...], ground: Ground, net: Net) -> MtuFacts:
+async def _probe(upper: tuple[Layer, ...], ground: Ground, net: Net) -> MtuFacts | None:
+    """None where sizes are no question."""
     facts = way(ground, net)
-    rungs = _up_to_the_stall(upper, ground)
-    if not rungs or facts.local or ground.policy.mtu is Mtu.NEVER:
-        return facts
+    limbs = _up_to_the_stall(upper, ground)
+    path = net.known_path(facts.address)
+    if not limbs or path is None or facts.top_bytes <= FLOOR_BYTES or ground.policy.mtu is Mtu.NEVER:
+        return None
     stall = ground.stall
-    facts = replace(facts, hole=stall.hole if stall else hole_of(ground.facts[rungs[-1].name]))
-    exchange = Exchange(ground, net, (tcp.LAYER, *rungs))
-    steps = await climb(exchange, facts.top_bytes, _FLOOR_S if facts.hole is None else STALL_S)
-    facts = replace(facts, rungs=tuple(steps))
-    if facts.passes_bytes is None or facts.stalls_bytes is None:
-        return facts
-    sizes = (facts.passes_bytes, facts.stalls_bytes, facts.top_bytes)
-    search = await net.df_search(facts.address, sizes, ground.until(_SEARCH_S, net.now()))
-    ground.attempts += attempts_of_search(search, "mtu")
+    facts = replace(facts, hole=stall.hole if stall else hole_of(ground.facts[limbs[-1].name]))
+    exchange = Exchange(ground, net, (tcp.LAYER, *limbs), facts.top_bytes, thought_s=_thought_s(facts, ground, net))
+    told = await prove(facts, exchange, path, ground, net)
+    if stall is not None and stall.hole is not None and told.nothing_passed and not await stall.went_on():
+        # A server may serve one connection at a time, and the climb that hung was the one.
+        told = await prove(facts, exchange, path, ground, net)
+    if told.boundary is None or stall is None:
+        return told
     # A server may find a way around the hole by itself; it takes about three seconds, so the climb is not cut short.
-    masked = stall is not None and await stall.went_on()
-    return replace(facts, search=search, masked=masked)
+    return replace(told, masked=await stall.went_on())
+
+
+async def prove(facts: MtuFacts, exchange: Exchange, path: KnownPath, ground: Ground, net: Net) -> MtuFacts:
+    """Find the boundary, or show that the one which is known of the path holds here too."""
+    floor: Rung | None = None
+    if facts.hole is None and path.hole is None:
+        # Nothing points to a hole: not worth waiting for anybody, unless small packets pass.
+        floor = await exchange.at(FLOOR_BYTES, _FLOOR_S if ground.stall is None else _BESIDE_S)
+        if floor.met is not Met.PASSES:
+            return replace(facts, rungs=(floor,))
+    held = await net.turn(path, ground.until(_TURN_S, net.now()))
+    try:
+        if not held and path.hole is not None:
+            told = await _as_known(facts, exchange, path.hole)
+            if told.boundary is not None:
+                return replace(told, proof_ms=exchange.since_first_syn_ms())
+        facts = await _climbed(facts, exchange, floor, net)
+        if facts.boundary is None:
+            return facts
+        facts = replace(facts, proof_ms=exchange.since_first_syn_ms())
+        facts = await look_around(facts, exchange, ground, net)
+        if held:
+            path.hole = _proven(facts)
+    finally:
+        if held:
+            path.give_back()
+    if ground.policy.mtu_to_the_byte and facts.boundary is not None:
+        facts = replace(facts, refined=tuple(await to_the_byte(exchange, net, *facts.boundary)))
+    return facts
+
+
+async def _climbed(facts: MtuFacts, exchange: Exchange, floor: Rung | None, net: Net) -> MtuFacts:
+    """The ladder from the floor up, or from below where the floor itself vanishes."""
+    floor = floor or await exchange.at(FLOOR_BYTES)
+    sizes: Sequence[int] = milestones_to(facts.top_bytes)
+    if floor.met is Met.STALLS and facts.hole is not None:
+        lowest = await exchange.at(DEEP_BYTES[0])
+        if lowest.met is Met.PASSES:
+            floor, sizes = lowest, DEEP_BYTES[1:]
+    facts = replace(facts, rungs=(*facts.rungs, *await climb(exchange, net, sizes, floor)))
+    if facts.boundary is not None and not facts.signed:
+        more = await repeated(exchange, net, _UNSIGNED_REPEATS * facts.boundary)
+        facts = replace(facts, rungs=(*facts.rungs, *more))
+    return facts
+
+
+def _thought_s(facts: MtuFacts, ground: Ground, net: Net) -> float:
+    """How long the server took before the kernel saw the first of its bytes that came too early."""
+    if ground.stall is None or facts.hole is None:
+        return 0.0
+    connected_s: float = ground.facts["tcp"].dial.ended_s
+    return max(0.0, net.now() - facts.hole.since_ms / 1000.0 - connected_s)
+
+
+async def _as_known(facts: MtuFacts, exchange: Exchange, hole: ProvenHole) -> MtuFacts:
+    """One exchange in packets that pass, and one that stalls, unless the kernel has seen that of the climb."""
+    rungs = [await exchange.at(hole.passes_bytes)]
+    facts = replace(facts, known=hole, rungs=(*facts.rungs, *rungs))
+    if rungs[0].met is Met.PASSES and facts.boundary is None:
+        facts = replace(facts, rungs=(*facts.rungs, await exchange.at(hole.stalls_bytes)))
+    return facts
+
+
+def _proven(facts: MtuFacts) -> ProvenHole:
+    assert facts.boundary is not None
+    passes, stalls = facts.boundary
+    return ProvenHole(
+        passes_bytes=passes, stalls_bytes=stalls, direction=facts.direction, behind_hop=facts.last_hop,
+        dropped=facts.dropped, address=facts.address.text,
+    )
 
 
 def _up_to_the_stall(upper: tuple[Layer, ...], ground: Ground) -> list[Layer]:
@@ -70,5 +148,5 @@ def way(ground: Ground, net: Net) -> MtuFacts:
         port=ground.target.port,
         top_bytes=link.mtu_bytes if link and link.mtu_bytes else USUAL_BYTES,
         gateway=route.gateway,
-        local=route.local,
+        interface=route.interface,
     )

@@ -2,28 +2,30 @@
 
 Small answers hide a hole. Datagrams of every size are sent at once, not to be fragmented; only if the large ones
 do not arrive and no router says so, the climb's exchange is had once more with a request of several segments.
+Both are asked once for a path; what was proven of it is told to all that come after.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from fleetprobe.layer import Ground, Layer, Witness
 from fleetprobe.layers import tcp
-from fleetprobe.layers.mtu.exchange import Exchange, climb
+from fleetprobe.layers.mtu.around import search
+from fleetprobe.layers.mtu.exchange import Exchange
 from fleetprobe.layers.mtu.facts import Met, MtuFacts
 from fleetprobe.layers.mtu.judge import judge_path
-from fleetprobe.layers.mtu.ladder import way
-from fleetprobe.layers.mtu.sizes import packet_of, steps_below
-from fleetprobe.layers.sockets import attempts_of_search
+from fleetprobe.layers.mtu.ladder import prove, way
+from fleetprobe.layers.mtu.sizes import FLOOR_BYTES, packet_of, steps_below
 from fleetprobe.model.policy import Mtu
-from fleetprobe.net.interface import Net
+from fleetprobe.net.interface import Dial, Net
+from fleetprobe.net.known_path import KnownPath, PathQuestion
 
-_SEARCH_S, _HOPS_S = 0.6, 0.5
-_SMALL_BYTES = 200
-_TTLS = range(1, 9)
-_SPARE_BYTES = 200
-"""Beyond two full segments: the small tail that is acknowledged when the large ones are not."""
+_SEARCH_S = 0.4
+
+_LEAST_HELLO_BYTES = 1500
+"""Our ClientHello carries a post-quantum key share, so that it begins with a full segment on any usual link."""
 
 
 def witness(upper: tuple[Layer, ...]) -> Witness:
@@ -38,43 +40,58 @@ def witness(upper: tuple[Layer, ...]) -> Witness:
 
 
 async def _probe(upper: tuple[Layer, ...], ground: Ground, net: Net) -> MtuFacts | None:
-    """None where nothing is asked: on our own machine, and where somebody has looked already."""
+    """None where nothing is asked and nothing is known: on our own machine, and where somebody has looked already."""
     mode = ground.policy.mtu
     assert ground.address is not None
-    if mode is Mtu.NEVER or (mode is Mtu.AUTO and not net.claim_path(ground.address)):
+    path = net.known_path(ground.address)
+    if mode is Mtu.NEVER or path is None:
         return None
-    facts = way(ground, net)
-    if facts.local:
+    facts = replace(way(ground, net), asked=mode is Mtu.ALWAYS, moved_bytes=_moved_bytes(ground.facts))
+    if facts.top_bytes <= FLOOR_BYTES:
         return None
-    sizes = (*steps_below(facts.top_bytes), facts.top_bytes)
-    search = await net.df_search(facts.address, sizes, ground.until(_SEARCH_S, net.now()))
-    ground.attempts += attempts_of_search(search, "mtu")
-    segment = ground.facts["tcp"].dial.mss_bytes
-    facts = replace(
-        facts, search=search, asked=mode is Mtu.ALWAYS,
-        segment_bytes=None if segment is None else packet_of(segment, facts.address.family),
-    )
-    if facts.clean or search.reported_mtu is not None or facts.clamped or upper[-1].name != "http":
-        return facts
-    return await _with_large_request(facts, upper, ground, net)
+    if path.hole is not None and mode is Mtu.AUTO:
+        return replace(facts, known=path.hole)
+    first = path.claim(PathQuestion.DATAGRAMS)
+    told = path.search
+    if first or mode is Mtu.ALWAYS:
+        sizes = (*steps_below(facts.top_bytes), facts.top_bytes)
+        path.search = told = await search(facts, sizes, _SEARCH_S, ground, net)
+    if told is None:
+        return None
+    facts = replace(facts, search=told, segment_bytes=_full_segment(ground.facts["tcp"].dial))
+    said = facts.reported is not None and told.largest_passed is not None
+    open_still = not (facts.clean or said or facts.clamped) and upper[-1].name == "http"
+    if open_still and (path.claim(PathQuestion.REQUEST) or mode is Mtu.ALWAYS):
+        return await _with_large_request(facts, path, upper, ground, net)
+    return facts if first or mode is Mtu.ALWAYS else None
 
 
 async def _with_large_request(
-    facts: MtuFacts, upper: tuple[Layer, ...], ground: Ground, net: Net
+    facts: MtuFacts, path: KnownPath, upper: tuple[Layer, ...], ground: Ground, net: Net
 ) -> MtuFacts:
     """The exchange with a request of more than two segments, and the ladder where that stalls."""
-    exchange = Exchange(ground, net, (tcp.LAYER, *upper), pad_bytes=2 * facts.top_bytes + _SPARE_BYTES)
+    thought_s = (getattr(ground.facts["http"], "time_to_first_byte_ms", None) or 0.0) / 1000.0
+    exchange = Exchange(ground, net, (tcp.LAYER, *upper), facts.top_bytes, thought_s=thought_s, large=True)
     whole = await exchange.at(facts.top_bytes)
     facts = replace(facts, rungs=(whole,), hole=whole.hole)
-    if whole.met is not Met.STALLS:
+    if whole.met is Met.UNCLEAR:
+        path.give_up(PathQuestion.REQUEST)
+    # The request ends in a small tail: where the large ones before it vanish, the kernel sees that.
+    if whole.met is not Met.STALLS or whole.hole is None:
         return facts
-    facts = replace(facts, rungs=(whole, *await climb(exchange, facts.top_bytes)))
-    if facts.passes_bytes is None or facts.stalls_bytes is None:
-        return facts
-    hops = await net.df_search(
-        facts.address, (_SMALL_BYTES, facts.stalls_bytes), ground.until(_HOPS_S, net.now()), ttls=tuple(_TTLS)
-    )
-    ground.attempts += attempts_of_search(hops, "mtu")
-    return replace(facts, hops=hops)
+    return await prove(facts, exchange, path, ground, net)
 
 
+def _full_segment(dial: Dial) -> int | None:
+    """The IP packet that a full segment of ours makes."""
+    if dial.mss_bytes is None:
+        return None
+    return packet_of(dial.mss_bytes, dial.address.family, timestamps=dial.timestamps)
+
+
+def _moved_bytes(facts: dict[str, Any]) -> tuple[int, int]:
+    """What the climb has sent and received in one go, at the least: it may speak against a hole that others met."""
+    handshake = getattr(facts.get("tls"), "handshake", None)
+    hello = _LEAST_HELLO_BYTES if handshake is not None and handshake.fault is None else 0
+    flight = handshake.bytes_received if handshake is not None else 0
+    return hello, max(flight, getattr(facts.get("http"), "body_bytes", 0))

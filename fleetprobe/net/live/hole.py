@@ -50,7 +50,8 @@ class HoleWatch:
         lasted_s = now_s - self._since_s
         self.hole = _hole(direction, info, lasted_s)
         self.lasting = lasted_s >= self._hole_s
-        self.next_look_s = min(self.next_look_s, max(now_s, self._since_s + self._hole_s))
+        if not self.lasting:
+            self.next_look_s = min(self.next_look_s, self._since_s + self._hole_s)
 
 
 def direction_of(info: TcpInfo, later_bytes: bool | None) -> Direction | None:

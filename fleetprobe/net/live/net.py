@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
-from fleetprobe.net.heard import Claims, Heard
-from fleetprobe.net.interface import Address, Dial, Handshake, Hello, Resolution, Route, Stream
+from fleetprobe.net.heard import Heard
+from fleetprobe.net.interface import (
+    USUAL_SEGMENTS,
+    Address,
+    Dial,
+    Handshake,
+    Hello,
+    Resolution,
+    Route,
+    Segments,
+    Stream,
+)
+from fleetprobe.net.known_path import KnownPath, KnownPaths
 from fleetprobe.net.live import tcp
 from fleetprobe.net.live.df import df_search
 from fleetprobe.net.live.dns import Resolver
@@ -22,6 +35,8 @@ from fleetprobe.net.live.tls import Handshaker
 from fleetprobe.net.path import DfSearch
 from fleetprobe.net.survey import Survey
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin
+
+T = TypeVar("T")
 
 _ROUTES_KEPT = 65_536
 
@@ -44,7 +59,7 @@ class LiveNet:
         self._holder = Holder(self._reactor)
         self._surveyor = Surveyor(self._reactor, self._links, self._heard, self._holder)
         self._origins: dict[str, RstOrigin] = {}
-        self._paths = Claims()
+        self._paths = KnownPaths()
         self._known_links: tuple[Link, ...] | None = None
         self._resolver = Resolver(servers, families, reactor=self._reactor)
         self._table = open_table()
@@ -68,10 +83,10 @@ class LiveNet:
 
     async def dial(
         self, address: Address, port: int, until_s: float, *, again_s: float | None = None,
-        mss_bytes: int | None = None,
+        segments: Segments = USUAL_SEGMENTS,
     ) -> tuple[Dial, Stream | None]:
         """Connect to one literal address; a silent attempt gets a twin after `again_s`."""
-        dial, stream = await tcp.dial(self._reactor, address, port, until_s, again_s, mss_bytes)
+        dial, stream = await tcp.dial(self._reactor, address, port, until_s, again_s, segments)
         route = self._routes.get(address.text)
         if dial.fault is not None and dial.fault.errno_name in ("EMFILE", "ENFILE"):
             # What is only kept for later stands back for what is needed now.
@@ -119,10 +134,30 @@ class LiveNet:
             self._origins[address.text] = origin
         return origin
 
-    def claim_path(self, address: Address) -> bool:
-        """True once for each next hop, source and /24 or /48."""
-        route = self.route(address)
-        return not route.local and route.errno_name is None and self._paths.claim(address, route)
+    def known_path(self, address: Address) -> KnownPath | None:
+        """One for each next hop, source and /24 or /48."""
+        return self._paths.of(address, self.route(address))
+
+    async def turn(self, path: KnownPath, until_s: float) -> bool:
+        """Hold the path, or learn that there is nothing left to prove."""
+        while path.held and path.hole is None and (left_s := until_s - self.now()) > 0:
+            given_back = asyncio.Event()
+            path.waiting.append(given_back.set)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(given_back.wait(), left_s)
+        if path.held or path.hole is not None:
+            return False
+        path.held = True
+        return True
+
+    async def together(self, *questions: Awaitable[T]) -> list[T]:
+        """Each as a task of its own."""
+        tasks = [asyncio.ensure_future(question) for question in questions]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     def heard(self, family: int) -> bool:
         """Whether anything but ourselves has answered over that family."""

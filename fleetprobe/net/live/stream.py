@@ -30,8 +30,11 @@ class TcpStream:
 
     peer_alpn: str | None = None
 
-    def __init__(self, sock: SocketType, reactor: Reactor, gone: Fault | None = None) -> None:
-        """`gone` says that the connection has ended already, and how."""
+    def __init__(
+        self, sock: SocketType, reactor: Reactor, gone: Fault | None = None, piece_bytes: int | None = None
+    ) -> None:
+        """`gone` says that the connection has ended already, and how; `piece_bytes` as in `Segments`."""
+        self._piece_bytes = piece_bytes
         self._gone = gone
         self._sock: SocketType | None = sock
         self._keep: Callable[[SocketType], bool] | None = None
@@ -54,7 +57,8 @@ class TcpStream:
             if self._sock is None:
                 return self._lost(fault_of(errno.EBADF))
             try:
-                rest = rest[self._sock.send(rest) :]
+                # Without delay each piece is a segment of its own, as long as the window lets it go at once.
+                rest = rest[self._sock.send(rest[: self._piece_bytes]) :]
             except BlockingIOError:
                 mask, at = await self._reactor.ready(self._fd, WRITE, until_s)
                 if not mask:
@@ -111,7 +115,7 @@ class TcpStream:
             close(sock, self._reactor)
 
     def tell_hole(self, tell: Callable[[Hole], None]) -> None:
-        """Whom to tell of a hole, once."""
+        """Whom to tell of a hole, once in every wait."""
         self._tell = tell
 
     def keep_with(self, keep: Callable[[SocketType], bool]) -> None:
@@ -130,20 +134,16 @@ class TcpStream:
 
     async def _ready_or_hole(self, watch: HoleWatch, until_s: float) -> Ready:
         """Readiness to be read; an empty mask at the deadline, and as soon as a hole has lasted long enough."""
+        told = False
         while True:
             mask, at = await self._reactor.ready(self._fd, READ, min(watch.next_look_s, until_s))
             if mask or at >= until_s:
                 return mask, at
-            if self._looked(watch, at).lasting and not self._told(watch):
-                return mask, at
-
-    def _told(self, watch: HoleWatch) -> bool:
-        """Whether there was somebody to tell, who lets the wait go on."""
-        if self._tell is None or watch.hole is None:
-            return False
-        tell, self._tell = self._tell, lambda hole: None
-        tell(watch.hole)
-        return True
+            if self._looked(watch, at).lasting and not told:
+                if self._tell is None or watch.hole is None:
+                    return mask, at
+                self._tell(watch.hole)
+                told = True
 
     def _looked(self, watch: HoleWatch, at: float) -> HoleWatch:
         if self._sock is not None:

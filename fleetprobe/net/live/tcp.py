@@ -11,29 +11,33 @@ from dataclasses import replace
 from socket import SocketType  # the bare C type: a third cheaper than its Python wrapper
 
 from fleetprobe.net.classify import fault_of
-from fleetprobe.net.interface import Address, Dial, Event, Fault, Icmp
+from fleetprobe.net.interface import USUAL_SEGMENTS, Address, Dial, Event, Fault, Icmp, Segments
 from fleetprobe.net.live import errqueue
 from fleetprobe.net.live.reactor import ERROR, HANGUP, WRITE, Reactor
 from fleetprobe.net.live.stream import TcpStream, close
 from fleetprobe.net.witness import CUT_SHORT
 
-_BRIEF = struct.Struct("=16xI48xI28xI")
+_BRIEF = struct.Struct("=5xB10xI48xI28xI")
 _BRIEF_SIZE = _BRIEF.size
-"""Offsets 16, 68 and 100 of struct tcp_info: snd_mss, rtt and total_retrans."""
+"""Offsets 5, 16, 68 and 100 of struct tcp_info: options, snd_mss, rtt and total_retrans."""
+_TIMESTAMPS = 1
+"""TCPI_OPT_TIMESTAMPS."""
 _IP_LOCAL_PORT_RANGE = 51
+_IP_MTU_DISCOVER, _PMTUDISC_DONT = 10, 0
+"""linux/in.h; Python 3.11 does not name them."""
 _BUSY = (errno.EINPROGRESS, errno.EAGAIN, errno.EALREADY)
 
 
 async def dial(
     reactor: Reactor, address: Address, port: int, until_s: float, again_s: float | None = None,
-    mss_bytes: int | None = None,
+    segments: Segments = USUAL_SEGMENTS,
 ) -> tuple[Dial, TcpStream | None]:
     """Connect to one literal address. The socket is kept to the very deadline, as late ICMP still tells.
 
-    With `again_s`, a silent attempt gets a twin from a fresh source port after so many seconds. `mss_bytes`
-    limits the segments of both, in both directions.
+    With `again_s`, a silent attempt gets a twin from a fresh source port after so many seconds; `segments` holds
+    for both.
     """
-    attempt = _Attempt(reactor, address, port, mss_bytes=mss_bytes)
+    attempt = _Attempt(reactor, address, port, segments=segments)
     try:
         early_s = until_s if again_s is None else min(until_s, attempt.started_s + again_s)
         told = await attempt.settle(early_s)
@@ -60,7 +64,7 @@ async def dial_from(
 
 async def _with_twin(first: _Attempt, until_s: float) -> tuple[Dial, TcpStream | None]:
     """Two attempts side by side until one is answered. Both silent: the first is told."""
-    twin = _Attempt(first.reactor, first.address, first.port, mss_bytes=first.mss_bytes)
+    twin = _Attempt(first.reactor, first.address, first.port, segments=first.segments)
     pair = (first, twin)
     waits = {asyncio.ensure_future(attempt.settle(until_s)): attempt for attempt in pair}
     pending = set(waits)
@@ -86,9 +90,9 @@ class _Attempt:
 
     def __init__(
         self, reactor: Reactor, address: Address, port: int, local_port: int | None = None,
-        mss_bytes: int | None = None,
+        segments: Segments = USUAL_SEGMENTS,
     ) -> None:
-        self.reactor, self.address, self.port, self.mss_bytes = reactor, address, port, mss_bytes
+        self.reactor, self.address, self.port, self.segments = reactor, address, port, segments
         self.started_s = self._at_s = reactor.now()
         self._lag_ms = reactor.lag_ms()
         self._sock: SocketType | None = None
@@ -99,8 +103,8 @@ class _Attempt:
             self._sock = _socket(address)
             if local_port is not None:
                 _bind(self._sock, local_port)
-            if mss_bytes is not None:
-                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss_bytes)
+            if segments is not USUAL_SEGMENTS:
+                _cut(self._sock, address, segments)
             self._number = self._sock.connect_ex(_sockaddr(address, port))
         except OSError as no:
             self._number = no.errno or errno.EINVAL
@@ -140,7 +144,7 @@ class _Attempt:
         if dial.fault is not None or self._sock is None:
             return None
         sock, self._sock = self._sock, None
-        return TcpStream(sock, self.reactor, self._gone)
+        return TcpStream(sock, self.reactor, self._gone, self.segments.piece_bytes)
 
     def end(self) -> None:
         """Close the socket, unless it was handed over."""
@@ -152,7 +156,7 @@ class _Attempt:
         sock = self._sock
         # A refusal has no story; silence and success do: how often the SYN was sent, how far the peer is.
         told = fault is None or fault.event is Event.SILENT
-        retransmits, rtt_ms, mss = _brief(sock) if sock is not None and told else (None, None, None)
+        retransmits, rtt_ms, mss, timestamps = _brief(sock) if sock is not None and told else _UNTOLD
         local = self._own or (_local(sock) if sock is not None else (None, None))
         return Dial(
             address=self.address,
@@ -165,21 +169,26 @@ class _Attempt:
             syn_retransmits=retransmits,
             rtt_ms=rtt_ms if fault is None else None,
             mss_bytes=mss if fault is None else None,
+            timestamps=timestamps,
             lag_ms=self.reactor.lag_ms() - self._lag_ms,
             reset_at_once=self._gone is not None,
         )
 
 
-def _brief(sock: SocketType) -> tuple[int | None, float | None, int | None]:
-    """SYN retransmits, round trip in milliseconds and send MSS: what every dial tells, without the rest."""
+_Brief = tuple[int | None, float | None, int | None, bool]
+_UNTOLD: _Brief = (None, None, None, True)
+
+
+def _brief(sock: SocketType) -> _Brief:
+    """SYN retransmits, round trip in milliseconds, send MSS, time stamps: what every dial tells, without the rest."""
     try:
         raw = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BRIEF_SIZE)
     except OSError:
-        return None, None, None
+        return _UNTOLD
     if len(raw) < _BRIEF_SIZE:
-        return None, None, None
-    mss, rtt_us, retransmits = _BRIEF.unpack(raw)
-    return retransmits, rtt_us / 1000.0, mss
+        return _UNTOLD
+    options, mss, rtt_us, retransmits = _BRIEF.unpack(raw)
+    return retransmits, rtt_us / 1000.0, mss, bool(options & _TIMESTAMPS)
 
 
 def _socket(address: Address) -> SocketType:
@@ -187,6 +196,14 @@ def _socket(address: Address) -> SocketType:
     sock = SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     errqueue.ask_for_errors(sock)
     return sock
+
+
+def _cut(sock: SocketType, address: Address, segments: Segments) -> None:
+    """Before the connection, as the MSS stands in the SYN."""
+    if segments.mss_bytes is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segments.mss_bytes)
+    if segments.may_fragment and address.family == 4:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DONT)
 
 
 def _bind(sock: SocketType, local_port: int) -> None:
