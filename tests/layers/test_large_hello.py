@@ -17,7 +17,7 @@ from fleetprobe.layers.tls.large_hello import (
     DROPPED,
     SEGMENT_BYTES,
     SILENT,
-    SMALL_BYTES,
+    TIMESTAMPS_BYTES,
     UNCLEAR,
     HelloFacts,
     Said,
@@ -40,7 +40,7 @@ CLOSED = Handshake(started_s=0.0, ended_s=0.001, fault=Fault(Event.CLOSED))
 RESET = Handshake(started_s=0.0, ended_s=0.001, fault=Fault(Event.RESET, "ECONNRESET"))
 NEVER = Handshake(started_s=0.0, ended_s=0.0, fault=Fault(Event.SILENT))
 SERVER_HELLO, ALERT_RECORD = b"\x16\x03\x03\x00\x7a", b"\x15\x03\x03\x00\x02"
-LARGE = 1572
+LARGE, SMALL_BYTES = 1572, SEGMENT_BYTES - TIMESTAMPS_BYTES
 
 
 def alert(number: int, level: int = 2) -> Handshake:
@@ -132,7 +132,7 @@ def test_who_answers_no_hello_is_silent_still_and_takes_hardly_longer() -> None:
     assert (told["code"], told["confidence"]) == ("tls.no_answer", "inferred")
     assert purposes(told) == ["climb", "hello", "mtu", "again"]
     began = {attempt["purpose"]: attempt["start_ms"] for attempt in told["attempts"]}
-    assert 100 <= began["mtu"] - began["hello"] <= 110
+    assert 300 <= began["mtu"] - began["hello"] <= 310
 
 
 def test_a_version_that_is_refused_is_no_question_of_length() -> None:
@@ -183,7 +183,9 @@ def hole() -> Hole:
     )
 
 
-def put(net: FakeNet, climbed: Handshake, *, tried: int = 1, rtt_ms: float = 1.0) -> tuple[HelloFacts | None, Ground]:
+def put(
+    net: FakeNet, climbed: Handshake, *, tried: int = 1, rtt_ms: float = 1.0, timestamps: bool = True
+) -> tuple[HelloFacts | None, Ground]:
     """The question alone, after a climb that ended so, and so many connections."""
     address = Address(V4, 4)
     dial, stream = drive(net.dial(address, 443, net.now() + 1))
@@ -197,7 +199,7 @@ def put(net: FakeNet, climbed: Handshake, *, tried: int = 1, rtt_ms: float = 1.0
         target=Target(service="https", host="shop.test", port=443), policy=Policy(), deadline=net.now() + 30,
         address=address, tried=(one,) * tried,
         facts={
-            "tcp": TcpFacts(replace(dial, rtt_ms=rtt_ms), None),
+            "tcp": TcpFacts(replace(dial, rtt_ms=rtt_ms, timestamps=timestamps), None),
             "tls": TlsFacts(f"{V4}:443", "shop.test", climbed, (), 1.0),
         },
     )
@@ -218,7 +220,7 @@ NOT_ASKED = {
     "it completed": replace(WHOLE, hello_bytes=LARGE),
     "the server began to answer": replace(CLOSED, hello_bytes=LARGE, first_bytes=SERVER_HELLO, bytes_received=60),
     "it does not speak TLS": replace(CLOSED, hello_bytes=LARGE, first_bytes=b"SSH-2.0-x\r\n", bytes_received=11),
-    "our own hello was small": replace(CLOSED, hello_bytes=SMALL_BYTES),
+    "our own hello was small": replace(CLOSED, hello_bytes=SEGMENT_BYTES),
     "our own loop was late": replace(NEVER, hello_bytes=LARGE, ended_s=3.5, lag_ms=3000.0),
     "our own kernel gave up": replace(CLOSED, hello_bytes=LARGE, fault=Fault(Event.ERROR, "EHOSTUNREACH")),
 }
@@ -238,6 +240,15 @@ def test_it_is_not_asked_of_an_address_that_was_asked_enough() -> None:
     facts, ground = put(FakeNet().host(V4, 443, tls=reading_once(CLOSED)), at, tried=3)
     assert len(judge(facts, Policy())) == 1
     assert [attempt.purpose for attempt in ground.attempts] == ["hello"] * 5
+
+
+@pytest.mark.parametrize(("timestamps", "small_bytes"), [(True, 524), (False, 536)])
+def test_the_small_hello_fills_its_segment_to_the_byte(timestamps: bool, small_bytes: int) -> None:
+    facts, _ = put(
+        FakeNet().host(V4, 443, tls=reading_once(CLOSED)), replace(CLOSED, hello_bytes=LARGE), timestamps=timestamps
+    )
+    assert facts is not None
+    assert {said.size_bytes for said in facts.hellos if said.met == ANSWERED} == {small_bytes}
 
 
 @pytest.mark.parametrize("rtt_ms", [1.0, 300.0])

@@ -14,11 +14,11 @@ import uvloop
 from fleetprobe.layer import Ground
 from fleetprobe.layers import tcp
 from fleetprobe.layers.tls import large_hello, layer
-from fleetprobe.layers.tls.large_hello import SEGMENT_BYTES, SMALL_BYTES, HelloFacts
+from fleetprobe.layers.tls.large_hello import SEGMENT_BYTES, TIMESTAMPS_BYTES, HelloFacts
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Finding
-from fleetprobe.net.interface import Address, Handshake, Hello
+from fleetprobe.net.interface import USUAL_SEGMENTS, Address, Handshake, Hello, Segments
 from fleetprobe.net.live.net import LiveNet
 from fleetprobe.net.live.tls_hello import _padding
 from tests.net.test_tls_live import LEAF, MIDDLE, serving
@@ -26,7 +26,7 @@ from tests.net.test_tls_live import LEAF, MIDDLE, serving
 LOOPBACK = Address("127.0.0.1", 4)
 POST_QUANTUM = b"\x11\xec\x04\xc0"
 """A key share of X25519MLKEM768 (4588 among the IANA's TLS supported groups) and its 1216 bytes."""
-ONCE_BYTES = 1400
+ONCE_BYTES, SMALL_BYTES = 1400, SEGMENT_BYTES - TIMESTAMPS_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +39,11 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     return made
 
 
-def shake(port: int, hello: Hello, mss_bytes: int | None = None) -> Handshake:
+def shake(port: int, hello: Hello, segments: Segments = USUAL_SEGMENTS) -> Handshake:
     async def main() -> Handshake:
         net = LiveNet()
         try:
-            _, stream = await net.dial(LOOPBACK, port, net.now() + 2, mss_bytes=mss_bytes)
+            _, stream = await net.dial(LOOPBACK, port, net.now() + 2, segments=segments)
             assert stream is not None
             told, secured = await net.handshake(stream, hello, net.now() + 3)
             (secured or stream).abort()
@@ -111,7 +111,8 @@ def test_a_server_like_any_other_completes_a_padded_handshake(context: ssl.SSLCo
             secured.recv(1)
 
     with serving(serve) as port:
-        told = shake(port, Hello(server_name="shop.test", small=True, pad_to_bytes=size_bytes), SEGMENT_BYTES)
+        hello = Hello(server_name="shop.test", small=True, pad_to_bytes=size_bytes)
+        told = shake(port, hello, Segments(mss_bytes=SEGMENT_BYTES))
     assert told.fault is None
     assert (told.protocol_version, told.alpn) == ("TLSv1.3", "http/1.1")
 

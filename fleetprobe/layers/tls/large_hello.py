@@ -23,15 +23,15 @@ from fleetprobe.layers.tls.exchange import begins_record, fatal_alert
 from fleetprobe.layers.tls.offer import offer
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
-from fleetprobe.net.interface import Address, Event, Handshake, Net
+from fleetprobe.net.interface import Address, Dial, Event, Handshake, Net, Segments
 
 WHEN = frozenset({"tls.no_answer", "tls.dropped", "tls.alert", "tcp.stalled"})
 EMITS = frozenset({"tls.large_hello_intolerant"})
 
 SEGMENT_BYTES = 536
 """What every host takes in one segment (RFC 9293 §3.7.1); some filters stop connections that ask for less."""
-SMALL_BYTES = SEGMENT_BYTES - 12
-"""What is left of it beside time stamps (RFC 7323). Above 511 bytes, as some balancers hang below (RFC 7685 §1)."""
+TIMESTAMPS_BYTES = 12
+"""What they take of a segment (RFC 7323). What is left is above 511 bytes: some balancers hang below (RFC 7685 §1)."""
 
 ANSWERED, SILENT, DROPPED, UNCLEAR = "answered", "silent", "dropped", "unclear"
 """How a hello ended; beside these an alert with its name."""
@@ -39,10 +39,11 @@ _ALERT = "alert "
 
 _LONG = (False, True, True, False, False)
 """Which of them are long. With that of the climb before them, the order repeats itself after none of one to five."""
-_SOON_S, _SOON_RTTS = 0.1, 4.0
+_SOON_S, _SOON_RTTS = 0.3, 4.0
 """For the first small hello after a silence: a server that is merely dead costs no more than this."""
 _SILENCE_S, _LOUD_S, _RTTS = 0.25, 0.8, 8.0
 """For the others after a silence, of which the climb heard seconds; and for all of them after a loud end."""
+_SEGMENTS = Segments(mss_bytes=SEGMENT_BYTES)
 _LAG_SHARE = 0.5
 _HANDSHAKE_RECORD = 0x16
 
@@ -92,16 +93,18 @@ async def probe(ground: Ground, net: Net) -> HelloFacts | None:
     if climbed is None or ground.handshakes_left < len(_LONG):
         return None
     failed = Said(climbed.handshake.hello_bytes, met(climbed.handshake))
-    if failed.size_bytes <= SMALL_BYTES or failed.met in (ANSWERED, UNCLEAR):
+    if failed.size_bytes <= SEGMENT_BYTES or failed.met in (ANSWERED, UNCLEAR):
         return None
-    rtt_s = (ground.facts["tcp"].dial.rtt_ms or 0.0) / 1000.0
+    dial: Dial = ground.facts["tcp"].dial
+    small = Said(SEGMENT_BYTES - TIMESTAMPS_BYTES if dial.timestamps else SEGMENT_BYTES, ANSWERED)
+    rtt_s = (dial.rtt_ms or 0.0) / 1000.0
     later_s = (_SILENCE_S if failed.met == SILENT else _LOUD_S) + _RTTS * rtt_s
     budget_s = _SOON_S + _SOON_RTTS * rtt_s if failed.met == SILENT else later_s
     hellos: list[Said] = []
     for long in _LONG:
-        size_bytes, must_meet = (failed.size_bytes, failed.met) if long else (SMALL_BYTES, ANSWERED)
-        hellos.append(await _say(ground, net, size_bytes, budget_s))
-        if hellos[-1].met != must_meet:
+        wanted = failed if long else small
+        hellos.append(await _say(ground, net, wanted.size_bytes, budget_s))
+        if hellos[-1].met != wanted.met:
             break
         budget_s = later_s
     return HelloFacts(address=ground.address, port=ground.target.port, failed=failed, hellos=tuple(hellos))
@@ -156,7 +159,7 @@ async def _say(ground: Ground, net: Net, size_bytes: int, budget_s: float) -> Sa
     """One hello of so many bytes over a connection of its own."""
     assert ground.address is not None
     until_s = ground.until(budget_s, net.now())
-    dial, stream = await net.dial(ground.address, ground.target.port, until_s, mss_bytes=SEGMENT_BYTES)
+    dial, stream = await net.dial(ground.address, ground.target.port, until_s, segments=_SEGMENTS)
     ground.attempts.append(attempt_of(dial, "hello"))
     if stream is None:
         return Said(size_bytes, UNCLEAR)
