@@ -37,7 +37,7 @@ LifetimeFlag = Annotated[
     float, typer.Option("--lifetime", metavar="S", min=10.0, help="The lab ends by itself after S seconds.")
 ]
 _LIFETIME_S = 7200.0
-_SIDE_BY_SIDE = 4
+_SIDE_BY_SIDE = 6
 
 
 @app.callback()
@@ -57,7 +57,9 @@ def list_(scenarios: ScenariosFlag = None, color: ColorFlag = Color.AUTO) -> Non
         fleet = load_fleet(scenarios or BUILT_IN)
     on, _ = _view(color)
     for scenario in fleet:
-        expected = dict.fromkeys(target.expect.code or target.expect.state for target in scenario.targets)
+        expected = dict.fromkeys(
+            word for target in scenario.targets for word in target.expect.code or target.expect.state
+        )
         line = Text.assemble(
             (scenario.name, "bold"),
             (f"  {len(scenario.targets)} targets", "dim"),

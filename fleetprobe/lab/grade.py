@@ -97,12 +97,17 @@ def _answer(record: Mapping[str, Any]) -> Answer:
 
 
 def _differences(expect: Expectation, answer: Answer) -> list[str]:
-    pairs = [("state", expect.state, answer.state), ("code", expect.code, answer.code)]
-    if expect.confidence and answer.confidence not in expect.confidence:
-        pairs.append(("confidence", " or ".join(expect.confidence), answer.confidence))
-    wrong = [f"{what} {got or 'none'}, not {want or 'none'}" for what, want, got in pairs if want != got]
+    pairs: list[tuple[str, Sequence[str | None], str | None]] = [("state", expect.state, answer.state)]
+    if expect.code or len(expect.state) == 1:
+        pairs.append(("code", expect.code or (None,), answer.code))
+    if expect.confidence:
+        pairs.append(("confidence", expect.confidence, answer.confidence))
+    wrong = [
+        f"{what} {got or 'none'}, not {' or '.join(str(one or 'none') for one in want)}"
+        for what, want, got in pairs if got not in want
+    ]
     wrong += [f"finding {code} is missing" for code in expect.findings if code not in answer.findings]
-    wrong += [f"finding {code} is wrong" for code in expect.without if code in answer.findings]
+    wrong += [f"finding {code} is wrong" for code in expect.without if code in (answer.code, *answer.findings)]
     columns = {name: answer.record.get(name) for name in expect.columns}
     wrong += [f"{name} {columns[name]}, not {want}" for name, want in expect.columns.items() if columns[name] != want]
     wrong += [f"the summary does not name {name}" for name in expect.says if name not in answer.summary]

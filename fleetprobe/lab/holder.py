@@ -1,7 +1,7 @@
 """The process that is a laboratory: the first of its namespaces, whose end is the end of all in them.
 
 Run by `Lab.up` as `unshare … python -m fleetprobe.lab.holder PLAN READY_FD LIFELINE_FD`. Reports on READY_FD,
-ending with a NUL. Ends on SIGTERM, when the plan's lifetime is over, when a server process ends, or when
+ending with a NUL. Ends on SIGTERM, when the plan's lifetime is over, when one of its processes ends, or when
 LIFELINE_FD reads end-of-file (-1: no lifeline). A lifeline rather than PR_SET_PDEATHSIG, which the kernel
 clears when the process enters a user namespace.
 """
@@ -22,7 +22,7 @@ from fleetprobe.lab.pki import write_pki
 from fleetprobe.lab.plan import Plan
 from fleetprobe.lab.scenario import Place
 from fleetprobe.lab.state import READY_MARK, HolderRecord, start_ticks
-from fleetprobe.lab.topology import build_script, etc_files, namespace_file
+from fleetprobe.lab.topology import DELAY, build_script, delayed, etc_files, namespace_file
 
 _TICK_S = 0.5
 _BUILD_TIMEOUT_S = 30.0
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     ends_at = time.time() + plan.lifetime_s
     HolderRecord(pid=pid, start_ticks=start_ticks(pid), ends_at=ends_at).write(state)
     try:
-        servers = _build(plan)
+        running = _build(plan)
     except _BuildError as error:
         os.write(ready_fd, f"error {error}\0".encode())
         return 1
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     # If whoever wanted the lab has died meanwhile, this raises BrokenPipeError, and that is the end of it.
     os.write(ready_fd, b"ready\0")
     os.close(ready_fd)
-    _hold(servers, lifeline_fd, plan.lifetime_s)
+    _hold(running, lifeline_fd, plan.lifetime_s)
     return 0
 
 
@@ -58,7 +58,7 @@ def _stop(_signal: int, _frame: object) -> NoReturn:
     raise SystemExit(0)
 
 
-def _build(plan: Plan) -> subprocess.Popen[bytes]:
+def _build(plan: Plan) -> list[subprocess.Popen[bytes]]:
     fleet = plan.fleet()
     state = Path(plan.state)
     plan.directory("ns")
@@ -79,27 +79,32 @@ def _build(plan: Plan) -> subprocess.Popen[bytes]:
     if network.returncode != 0:
         reason = stderr.decode(errors="replace").strip()[-2000:]
         raise _BuildError(f"the network could not be built: {reason}")
-    return _start_servers(plan)
+    starting = [("the servers", *_start(plan, "serve", Place.SERVER))]
+    if delayed(fleet):
+        starting.append(("the links that take time", *_start(plan, "delay", DELAY)))
+    for name, _, reading in starting:
+        with open(reading, "rb") as report:
+            if report.read() != b"ready\n":
+                raise _BuildError(f"{name} did not start; the reason is in holder.log")
+    return [process for _, process, _ in starting]
 
 
-def _start_servers(plan: Plan) -> subprocess.Popen[bytes]:
+def _start(plan: Plan, module: str, place: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A module of the lab as a process in a namespace, and the descriptor on which it reports."""
     reading, writing = os.pipe()
-    servers = subprocess.Popen(
-        ["nsenter", f"--net={namespace_file(Path(plan.state), Place.SERVER)}",
-         sys.executable, "-m", "fleetprobe.lab.serve", str(plan.file), str(writing)],
+    process = subprocess.Popen(
+        ["nsenter", f"--net={namespace_file(Path(plan.state), place)}",
+         sys.executable, "-m", f"fleetprobe.lab.{module}", str(plan.file), str(writing)],
         pass_fds=(writing,),
     )
     os.close(writing)
-    with open(reading, "rb") as report:
-        if report.read() != b"ready\n":
-            raise _BuildError("the servers did not start; the reason is in holder.log")
-    return servers
+    return process, reading
 
 
-def _hold(servers: subprocess.Popen[bytes], lifeline_fd: int, lifetime_s: float) -> None:
+def _hold(running: Sequence[subprocess.Popen[bytes]], lifeline_fd: int, lifetime_s: float) -> None:
     lifeline = [] if lifeline_fd < 0 else [lifeline_fd]
     deadline = time.monotonic() + lifetime_s
-    while time.monotonic() < deadline and servers.poll() is None:
+    while time.monotonic() < deadline and all(process.poll() is None for process in running):
         readable, _, _ = select.select(lifeline, [], [], _TICK_S)
         if readable:
             return

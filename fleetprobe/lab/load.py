@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from fleetprobe.lab.scenario import (
     CUT_SHORT,
+    JUMBO_BYTES,
+    USUAL_MTU_BYTES,
     VANTAGES,
     Certificate,
     DnsEntry,
@@ -48,6 +50,8 @@ _MAX_FILE_BYTES = 64 * 1024
 _MAX_WAIT_S = 60.0
 _MAX_SENT_BYTES = 16 * 1024 * 1024
 _MAX_PATH_BYTES = 2048
+_MAX_DELAY_MS = 1000
+_MIN_MTU_BYTES, _MAX_MTU_BYTES = 1280, JUMBO_BYTES
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -88,7 +92,9 @@ class _Table:
         value: str | None = self._take(key, str, None)
         return value
 
-    def integer(self, key: str, low: int, high: int) -> int:
+    def integer(self, key: str, low: int, high: int, default: Any = ...) -> int:
+        if default is not ... and key not in self.raw:
+            return int(default)
         value: int = self._take(key, int, ...)
         if not low <= value <= high:
             raise self.error(f"`{key}` must lie between {low} and {high}, not {value}")
@@ -216,7 +222,9 @@ def _settings(table: _Table, lines: tuple[str, ...]) -> tuple[str, ...]:
 
 def _own(table: _Table) -> OwnVantage:
     found = OwnVantage(
-        number=table.integer("number", 1, 99), settings=_settings(table, table.texts("settings")),
+        number=table.integer("number", 1, 99), delay_ms=table.integer("delay_ms", 1, _MAX_DELAY_MS, 0),
+        mtu_bytes=table.integer("mtu_bytes", _MIN_MTU_BYTES, _MAX_MTU_BYTES, USUAL_MTU_BYTES),
+        settings=_settings(table, table.texts("settings")),
         commands=table.texts("commands"), router=table.texts("router"), output=table.texts("output"),
     )
     table.done()
@@ -343,8 +351,8 @@ def _columns(table: _Table) -> dict[str, str | int]:
 
 def _expectation(table: _Table) -> Expectation:
     expect = Expectation(
-        state=table.text("state"),
-        code=table.optional_text("code"),
+        state=table.text_or_texts("state"),
+        code=table.text_or_texts("code"),
         confidence=table.text_or_texts("confidence"),
         findings=table.texts("findings"),
         without=table.texts("without"),
@@ -352,14 +360,24 @@ def _expectation(table: _Table) -> Expectation:
         columns=_columns(table.table("columns")),
     )
     table.done()
-    if expect.state not in _STATES:
-        raise table.error(f"`state` is {expect.state!r}; it can be {', '.join(_STATES)}")
-    for word in expect.confidence:
-        if word not in _CONFIDENCES:
-            raise table.error(f"`confidence` is {word!r}; it can be {', '.join(_CONFIDENCES)}")
-    if (expect.state == "ok") is (expect.code is not None):
+    _check_words(table, expect)
+    if not expect.state:
+        raise table.error("`state` is missing")
+    by_chance = len(expect.state) > 1 and not expect.code
+    if by_chance and not expect.without:
+        raise table.error("where the state is chance and no `code` is given, `without` must say what is wrong")
+    if not by_chance and ("ok" in expect.state) is bool(expect.code):
         raise table.error("a target has a `code` exactly when its state is not ok")
-    for code in (*expect.findings, *expect.without, *((expect.code,) if expect.code else ())):
+    return expect
+
+
+def _check_words(table: _Table, expect: Expectation) -> None:
+    for key, words, known in (
+        ("state", expect.state, _STATES), ("confidence", expect.confidence, _CONFIDENCES),
+    ):
+        for word in words:
+            if word not in known:
+                raise table.error(f"`{key}` is {word!r}; it can be {', '.join(known)}")
+    for code in (*expect.findings, *expect.without, *expect.code):
         if not _CODE.fullmatch(code):
             raise table.error(f"{code!r} is not a code")
-    return expect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ echo nft; nft add table inet trial
 echo nftset; nft 'add chain inet trial c { type filter hook output priority 0; }'
 nft add rule inet trial c reject
 echo nftct; nft add rule inet trial c ct state new ct count over 9 drop
+echo nftrandom; nft add rule inet trial c numgen random mod 100 lt 5 drop
+echo packet; "$0" -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)'
 echo fine
 """
 _STAGES: dict[str, tuple[str, str]] = {
@@ -59,6 +62,14 @@ _STAGES: dict[str, tuple[str, str]] = {
     "nftct": (
         "nf_tables cannot look at connections here",
         "load the kernel modules: modprobe nft_ct nft_connlimit",
+    ),
+    "nftrandom": (
+        "nf_tables cannot drop at random here",
+        "load the kernel module: modprobe nft_numgen",
+    ),
+    "packet": (
+        "packet sockets, by which links are made that take time, cannot be had",
+        "load the kernel module: modprobe af_packet",
     ),
 }
 
@@ -113,7 +124,7 @@ def rehearsal() -> Trial:
     """Make namespaces like the lab's for a moment and try in them what the lab will need."""
     try:
         done = subprocess.run(
-            [*UNSHARE, "sh", "-c", _TRIAL], capture_output=True, text=True, timeout=_TRIAL_TIMEOUT_S,
+            [*UNSHARE, "sh", "-c", _TRIAL, sys.executable], capture_output=True, text=True, timeout=_TRIAL_TIMEOUT_S,
             env=child_environment(), stdin=subprocess.DEVNULL, check=False,
         )
     except subprocess.TimeoutExpired:

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+USUAL_MTU_BYTES = 1500
+"""Ethernet (RFC 894)."""
+JUMBO_BYTES = 9000
+"""What network cards that carry more than that usually carry, and what all links on the way to the servers do."""
+
 
 class Place(StrEnum):
     """The network namespaces of the laboratory, in the order a packet of the client crosses them."""
@@ -165,6 +170,10 @@ class OwnVantage:
 
     number: int
     """N, from 1 to 99; the router's end of the link is the device `oN`, its own end is `eth0`."""
+    delay_ms: int = 0
+    """How long the link takes, each way."""
+    mtu_bytes: int = USUAL_MTU_BYTES
+    """IP packets that the link carries; above the usual, the way to the servers carries them too."""
     settings: tuple[str, ...] = ()
     """As `Scenario.settings`."""
     commands: tuple[str, ...] = ()
@@ -178,6 +187,11 @@ class OwnVantage:
     def device(self) -> str:
         """The router's end of the link."""
         return f"o{self.number}"
+
+    @property
+    def far_device(self) -> str:
+        """Where a link takes time: the device that the delay has towards the vantage."""
+        return f"v{self.number}"
 
     @property
     def addresses(self) -> tuple[str, str]:
@@ -194,21 +208,23 @@ class OwnVantage:
 class Expectation:
     """What the scanner must say of one target."""
 
-    state: str
-    code: str | None = None
+    state: tuple[str, ...]
+    """Any of these is right: which one can be chance."""
+    code: tuple[str, ...] = ()
+    """Likewise. Empty means that there must be none, or, beside several states, that it is not looked at."""
     confidence: tuple[str, ...] = ()
-    """Any of these is right: which one can be chance. Empty means that the confidence is not looked at."""
+    """Likewise. Empty means that the confidence is not looked at."""
     findings: tuple[str, ...] = ()
     """Codes that must be among the findings, whatever the verdict is."""
     without: tuple[str, ...] = ()
-    """Codes that must not be among the findings, e.g. the fault that this one only looks like."""
+    """Codes that must be neither the verdict nor a finding, e.g. the fault that this one only looks like."""
     says: tuple[str, ...] = ()
     """What the summary must name, e.g. the address of the box that is to blame."""
     columns: Mapping[str, str | int] = field(default_factory=dict)
     """Columns of the record and what must stand in them, e.g. `path_mtu_bytes` and 1400."""
 
     def __str__(self) -> str:
-        return " ".join(filter(None, [self.state, self.code, " or ".join(self.confidence)]))
+        return " ".join(filter(None, (" or ".join(words) for words in (self.state, self.code, self.confidence))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

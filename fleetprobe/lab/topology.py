@@ -3,6 +3,7 @@
     cl  --(eth0/c0)-- r1 --(m0/m0)-- r2 --(s0/eth0)-- sv
     cl4 --(eth0/c1)-/ r1 --(m1/m0)-- r3
     the vantages that scenarios have to themselves --(eth0/oN)-/
+    one of them whose link takes time --(eth0/vN)-- delay --(oN/oN)-/
 
 The script runs with all capabilities of a fresh user namespace and needs no other right. All of it is pure:
 the same scenarios give the same script.
@@ -15,44 +16,71 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleetprobe.lab.scenario import HOOKS, Firewall, OwnVantage, Place, Scenario
+from fleetprobe.lab.scenario import (
+    HOOKS,
+    JUMBO_BYTES,
+    USUAL_MTU_BYTES,
+    Firewall,
+    OwnVantage,
+    Place,
+    Scenario,
+)
 
 RESOLVER = ("203.0.113.53", "2001:db8:3::53")
 """Where clients send their DNS questions."""
 AUTHORITY = ("203.0.113.54", "2001:db8:3::54")
 """The Python name server, which the resolver asks for names that misbehave."""
 DNS_PORT = 53
+DELAY = "delay"
+"""The namespace between the two halves of each link that takes time; it is no machine and has no address."""
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
     place: str
     device: str
-    addresses: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+    mtu_bytes: int = USUAL_MTU_BYTES
+    relayed: bool = False
+    """Its frames are read and sent by a program rather than by the kernel."""
 
 
 _Link = tuple[_End, _End]
+
+
+@dataclass(frozen=True, slots=True)
+class DelayedLink:
+    """Two interfaces of the namespace `DELAY`, between which frames take their time."""
+
+    near: str
+    far: str
+    delay_ms: int
+    mtu_bytes: int
+
 
 _LINKS: tuple[_Link, ...] = (
     (_End(Place.CLIENT, "eth0", ("198.18.1.10/24", "2001:db8:1::10/64")),
      _End(Place.ROUTER_NEAR, "c0", ("198.18.1.1/24", "2001:db8:1::1/64"))),
     (_End(Place.CLIENT_V4, "eth0", ("198.18.4.10/24",)),
      _End(Place.ROUTER_NEAR, "c1", ("198.18.4.1/24",))),
-    (_End(Place.ROUTER_NEAR, "m0", ("198.18.12.1/24", "2001:db8:12::1/64")),
-     _End(Place.ROUTER_FAR, "m0", ("198.18.12.2/24", "2001:db8:12::2/64"))),
+    (_End(Place.ROUTER_NEAR, "m0", ("198.18.12.1/24", "2001:db8:12::1/64"), JUMBO_BYTES),
+     _End(Place.ROUTER_FAR, "m0", ("198.18.12.2/24", "2001:db8:12::2/64"), JUMBO_BYTES)),
     (_End(Place.ROUTER_NEAR, "m1", ("198.18.13.1/24", "2001:db8:13::1/64")),
      _End(Place.ROUTER_ASIDE, "m0", ("198.18.13.2/24", "2001:db8:13::2/64"))),
-    (_End(Place.ROUTER_FAR, "s0", ("203.0.113.1/24", "2001:db8:3::1/64")),
-     _End(Place.SERVER, "eth0", ("203.0.113.10/24", "2001:db8:3::10/64"))),
+    (_End(Place.ROUTER_FAR, "s0", ("203.0.113.1/24", "2001:db8:3::1/64"), JUMBO_BYTES),
+     _End(Place.SERVER, "eth0", ("203.0.113.10/24", "2001:db8:3::10/64"), JUMBO_BYTES)),
 )
 
-_ROUTES: dict[Place, tuple[str, ...]] = {
+_ROUTES: dict[str, tuple[str, ...]] = {
     Place.CLIENT: ("0.0.0.0/0 via 198.18.1.1", "::/0 via 2001:db8:1::1"),
     Place.CLIENT_V4: ("0.0.0.0/0 via 198.18.4.1",),
     Place.ROUTER_NEAR: ("203.0.113.0/24 via 198.18.12.2", "2001:db8:3::/64 via 2001:db8:12::2"),
     Place.ROUTER_FAR: ("198.18.0.0/16 via 198.18.12.1", "2001:db8:1::/48 via 2001:db8:12::1"),
     Place.ROUTER_ASIDE: ("198.18.0.0/16 via 198.18.13.1", "2001:db8:1::/48 via 2001:db8:13::1"),
-    Place.SERVER: ("0.0.0.0/0 via 203.0.113.1", "::/0 via 2001:db8:3::1"),
+    # To the server its link is an ordinary one, but for the vantages that have a wide one themselves.
+    Place.SERVER: (
+        f"0.0.0.0/0 via 203.0.113.1 mtu {USUAL_MTU_BYTES}", f"::/0 via 2001:db8:3::1 mtu {USUAL_MTU_BYTES}",
+    ),
 }
 
 INFRASTRUCTURE = frozenset(
@@ -80,6 +108,8 @@ _SYSCTL: dict[str, tuple[tuple[str, str], ...]] = {
     Place.CLIENT: _SYSCTL_CLIENT, Place.CLIENT_V4: _SYSCTL_CLIENT, Place.SERVER: (),
     Place.ROUTER_NEAR: _SYSCTL_ROUTER, Place.ROUTER_FAR: _SYSCTL_ROUTER,
     Place.ROUTER_ASIDE: _SYSCTL_ROUTER,
+    # It must not say a word of its own.
+    DELAY: (("ipv6/conf/all/disable_ipv6", "1"), ("ipv6/conf/default/disable_ipv6", "1")),
 }
 
 
@@ -90,7 +120,16 @@ def namespace_file(state: Path, place: str) -> Path:
 
 def namespaces(fleet: Sequence[Scenario]) -> tuple[str, ...]:
     """Every namespace of the lab by name: the places first, then the scenarios' own vantages."""
-    return (*Place, *(scenario.run.vantage for scenario in fleet if scenario.own))
+    own = (scenario.run.vantage for scenario in fleet if scenario.own)
+    return (*Place, *own, *((DELAY,) if delayed(fleet) else ()))
+
+
+def delayed(fleet: Sequence[Scenario]) -> tuple[DelayedLink, ...]:
+    """The links that take time."""
+    return tuple(
+        DelayedLink(own.far_device, own.device, own.delay_ms, own.mtu_bytes)
+        for own in (scenario.own for scenario in fleet) if own is not None and own.delay_ms
+    )
 
 
 def build_script(fleet: Sequence[Scenario], state: Path) -> str:
@@ -113,7 +152,9 @@ def build_script(fleet: Sequence[Scenario], state: Path) -> str:
     # All links go up before any address is set: IPv6 takes about a second to get ready on a link that
     # finds its peer later.
     for place in places:
-        lines += _inside(state, place, [f"ip link set {end.device} up" for end in _ends(place, links)])
+        lines += _inside(state, place, [
+            f"ip link set {end.device} mtu {end.mtu_bytes} up" for end in _ends(place, links)
+        ])
     for place in places:
         lines += _inside(state, place, list(_configure(place, fleet, _ends(place, links))))
     for scenario in fleet:
@@ -131,8 +172,10 @@ def _inside(state: Path, place: str, commands: Iterable[str]) -> list[str]:
 
 
 def _configure(place: str, fleet: Sequence[Scenario], devices: Sequence[_End]) -> Iterator[str]:
-    # Offloads would hand 64 kB packets to rules that look at sizes.
-    yield from (f"ethtool -K {end.device} tso off gso off gro off" for end in devices)
+    # Offloads would hand 64 kB packets to rules that look at sizes, and packets without a checksum to a relay.
+    yield from (
+        f"ethtool -K {end.device} tso off gso off gro off{' tx off' if end.relayed else ''}" for end in devices
+    )
     yield "ip -batch - <<'BATCH'"
     yield "link set lo up"
     for end in devices:
@@ -163,14 +206,21 @@ def _last_touch(scenario: Scenario) -> Iterator[tuple[str, list[str]]]:
 
 
 def _own_links(fleet: Sequence[Scenario]) -> tuple[_Link, ...]:
-    return tuple(_own_link(scenario.run.vantage, scenario.own) for scenario in fleet if scenario.own)
+    return tuple(
+        link for scenario in fleet if scenario.own for link in _own_link(scenario.run.vantage, scenario.own)
+    )
 
 
-def _own_link(place: str, own: OwnVantage) -> _Link:
+def _own_link(place: str, own: OwnVantage) -> tuple[_Link, ...]:
+    """One link, or the two halves of one that takes time."""
     v4, v6 = own.addresses
     gateway4, gateway6 = own.gateways
-    router = _End(Place.ROUTER_NEAR, own.device, (f"{gateway4}/24", f"{gateway6}/64"))
-    return _End(place, "eth0", (f"{v4}/24", f"{v6}/64")), router
+    kind = (own.mtu_bytes, bool(own.delay_ms))
+    client = _End(place, "eth0", (f"{v4}/24", f"{v6}/64"), *kind)
+    router = _End(Place.ROUTER_NEAR, own.device, (f"{gateway4}/24", f"{gateway6}/64"), *kind)
+    if not own.delay_ms:
+        return ((client, router),)
+    return (client, _End(DELAY, own.far_device, (), *kind)), (_End(DELAY, own.device, (), *kind), router)
 
 
 def _ends(place: str, links: Sequence[_Link]) -> list[_End]:
@@ -182,8 +232,20 @@ def _routes(place: str, fleet: Sequence[Scenario]) -> list[str]:
         if scenario.own and scenario.run.vantage == place:
             v4, v6 = scenario.own.gateways
             return [f"0.0.0.0/0 via {v4}", f"::/0 via {v6}"]
-    shared = Place(place)
-    return [*_ROUTES[shared], *(route for scenario in fleet for route in scenario.routes.get(shared, ()))]
+    routes = [*_ROUTES.get(place, ())]
+    if place == Place.SERVER:
+        routes += [route for scenario in fleet if scenario.own for route in _wide_routes(scenario.own)]
+    return routes + [
+        route for scenario in fleet for there, some in scenario.routes.items() if there == place for route in some
+    ]
+
+
+def _wide_routes(own: OwnVantage) -> tuple[str, ...]:
+    """The server's routes to a vantage whose link carries more than usual: as much as the server's own link does."""
+    if own.mtu_bytes <= USUAL_MTU_BYTES:
+        return ()
+    v4, v6 = own.addresses
+    return f"{v4}/32 via 203.0.113.1", f"{v6}/128 via 2001:db8:3::1"
 
 
 def _own(place: str, fleet: Sequence[Scenario]) -> list[str]:

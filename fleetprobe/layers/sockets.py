@@ -51,8 +51,9 @@ def attempt_of_ping(ping: Ping, purpose: str) -> Attempt:
 
 
 def attempts_of_search(search: DfSearch, purpose: str) -> list[Attempt]:
-    """A line for each datagram size of a search."""
-    return [
+    """A line for each datagram size of a search, and one for its echo."""
+    echo = [attempt_of_ping(search.echo, purpose)] if search.echo is not None and search.echo.packets else []
+    return echo + [
         Attempt(
             purpose=purpose,
             transport="udp",

@@ -336,8 +336,9 @@ class Net(Protocol):
         `sizes` are whole IP packets in bytes; those above the device's MTU are refused by our own kernel and
         send nothing. A `ttl` of None goes all the way; others end at that hop and tell where large packets
         still arrive. What is silent when half the time is over is asked once more, unless a larger one has
-        arrived. Measures the way there only. It may make our kernel note a path MTU that every later connection to the
-        address begins with. Raises ValueError for more than 64 pairs or an impossible size.
+        arrived. Where it is permitted, an echo of the largest size goes all the way beside them. Measures the way
+        there only. It may make our kernel note a path MTU that every later connection to the address begins with.
+        Raises ValueError for more than 64 pairs or an impossible size.
         """
 
     async def flows(self, address: Address, port: int, local_ports: Sequence[int], until_s: float) -> tuple[Dial, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleetprobe.net.interface import Address, Icmp
-from fleetprobe.net.witness import came_from, is_port_unreachable, is_time_exceeded
+from fleetprobe.net.witness import Ping, came_from, is_port_unreachable, is_time_exceeded
 
 _LEAST_MTU = {4: 68, 6: 1280}
 MOST_PROBES = 64
@@ -86,6 +86,16 @@ class DfSearch:
     cached_mtu_bytes: int | None = None
     """A path MTU below the device's that our kernel already assumed before anything was sent: learnt from ICMP
     within the last minutes, or written into the route. The probes went past it."""
+
+    echo: Ping | None = None
+    """Where ping sockets are permitted, one echo of the largest size; None too where nobody waited for it."""
+    echo_bytes: int | None = None
+    """The IP packet of its request; over IPv4 the reply may come back in fragments."""
+
+    @property
+    def echoed_bytes(self) -> int | None:
+        """The size of the echo that was answered."""
+        return self.echo_bytes if self.echo is not None and self.echo.replied else None
 
     @property
     def largest_passed(self) -> int | None:

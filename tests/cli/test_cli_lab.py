@@ -26,7 +26,7 @@ NAME = ["--name", "cli-test"]
 def graded(grade: Grade, why: str = "") -> GradeRow:
     found = None if grade is Grade.MISSING else Answer(state="ok", code=None, confidence=None, findings=())
     return GradeRow(
-        case="port-closed#1", target="tcp://192.0.2.1:1", expected=Expectation(state="fail", code="tcp.refused"),
+        case="port-closed#1", target="tcp://192.0.2.1:1", expected=Expectation(state=("fail",), code=("tcp.refused",)),
         found=found, grade=grade, why=why, duration_ms=1.0,
     )
 

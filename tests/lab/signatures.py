@@ -174,7 +174,12 @@ def _lost_coming(address: Observation, request: str) -> bool:
 
 
 def _datagram_lost(address: Observation) -> bool:
-    return bool(address["datagrams"] == {"200": "ECONNREFUSED", "1500": "silent"})
+    return bool(address["datagrams"] == {"small": "ECONNREFUSED", "full": "silent"})
+
+
+def _lost_whole(address: Observation) -> bool:
+    """All that was sent is lost, without a short end that could show it; a datagram of that size is, too."""
+    return _stuck(address, "own") and _datagram_lost(address)
 
 
 HOLES: dict[str, Callable[[Observation], bool]] = {
@@ -199,14 +204,14 @@ def _all_whole(address: Observation) -> bool:
 
 
 def _reduced(address: Observation) -> bool:
-    return _all_whole(address) and bool(address["datagrams"]["1500"] == "too big 1400")
+    return _all_whole(address) and bool(address["datagrams"]["full"] == f"too big {address['narrow']}")
 
 
 def _clamped(address: Observation) -> bool:
     """A small segment size from the SYN on, which no path MTU that was learnt explains; large datagrams are lost."""
     first = address["own_large"]["at_first"]
     small = first["snd_mss"] < FULL_SEGMENT_BYTES and first["pmtu"] == 1500
-    return _all_whole(address) and small and address["datagrams"]["1500"] in ("silent", "too big 1400")
+    return _all_whole(address) and small and address["datagrams"]["full"] in ("silent", f"too big {address['narrow']}")
 
 
 def _masked(address: Observation) -> bool:
@@ -309,7 +314,9 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
         _both(_ended("silent", some=True), lambda seen: _all(seen, lambda a: a["answer"]["last_ms"] >= DRIPPING_MS)),
     ),
     # What a handshake asks of the path is the client's choice: a long request stands for a long ClientHello.
-    "mtu.black_hole": lambda seen: _sizes(seen, lambda a: _lost_coming(a, "own") or _lost_going(a, "long")),
+    "mtu.black_hole": lambda seen: _sizes(
+        seen, lambda a: _lost_coming(a, "own") or _lost_going(a, "long") or _lost_whole(a)
+    ),
     "app.no_banner": _ended("silent", some=False),
     "app.protocol_mismatch": lambda seen: _all(seen, lambda a: a["answer"]["text"].startswith("220 ")),
 }

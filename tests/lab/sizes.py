@@ -1,12 +1,14 @@
 """What the wire shows of segment sizes: the same exchange with large and with small segments, by plain sockets.
 
-Runs inside a vantage of the lab, after `wire.py` and with the same input: JSON lines of inventory fields. Writes one
-JSON object, case to address to what was seen. It shares no code with fleetprobe.
+Runs inside a vantage of the lab, after `wire.py` and with the same input: JSON lines of inventory fields. Its second
+argument is what the path carries, in bytes of IP packet. Writes one JSON object, case to address to what was seen.
+It shares no code with fleetprobe.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import socket
 import ssl
@@ -22,40 +24,48 @@ STALL_S = 4.0
 DATAGRAM_S = 0.7
 CLOSED_PORT = 33997
 SMALL_MSS = 1240
-NARROW = 1400
-"""The narrow links of the lab, in bytes of IP packet."""
-FILLER = "x" * 3200
-"""With it a request takes two full segments and a short one."""
+SMALL_BYTES = 200
+SPARE_BYTES = 200
+"""Beyond two full segments: with so much filler a request takes two of them and a short one."""
+SIOCGIFMTU = 0x8921
 IP_RECVERR, IPV6_RECVERR, MSG_ERRQUEUE = 11, 25, 0x2000
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PROBE = 10, 23, 3
 EXTENDED_ERROR = struct.Struct("=IBBBBII")
 LINGER_RESET = struct.pack("ii", 1, 0)
 # struct tcp_info, linux/tcp.h.
 INFO_OFFSETS = {
-    "snd_mss": 16, "rcv_mss": 20, "unacked": 24, "sacked": 28, "pmtu": 60, "retransmits": 100,
+    "snd_mss": 16, "rcv_mss": 20, "unacked": 24, "sacked": 28, "pmtu": 60, "rtt_us": 68, "retransmits": 100,
     "data_segments_in": 152, "out_of_order": 224,
 }
 
 Seen = dict[str, Any]
 
 
-def observe(fields: dict[str, Any], ca_file: str) -> dict[str, Seen]:
+def observe(fields: dict[str, Any], ca_file: str, narrow: int) -> dict[str, Seen]:
     url = urlsplit(fields["target"])
     address, port = str(url.hostname), url.port or {"http": 80, "https": 443}[url.scheme]
     trust = ssl.create_default_context(cafile=ca_file) if url.scheme == "https" else None
     head = f"GET {url.path or '/'} HTTP/1.1\r\nHost: lab\r\n"
-    own, long = f"{head}\r\n".encode(), f"{head}X-Filler: {FILLER}\r\n\r\n".encode()
+    widest = link_mtu("eth0")
+    filler = "x" * (2 * widest + SPARE_BYTES)
+    own, long = f"{head}\r\n".encode(), f"{head}X-Filler: {filler}\r\n\r\n".encode()
     headers = 60 if ":" in address else 40
     # Large segments first: what a router says of them is remembered for the whole machine.
-    first = {"own_large": (own, None), "long_large": (long, None), "one_too_large": (long, NARROW - headers + 1)}
-    then = {"own_small": (own, SMALL_MSS), "long_small": (long, SMALL_MSS), "just_fits": (long, NARROW - headers)}
-    seen: Seen = {}
+    first = {"own_large": (own, None), "long_large": (long, None), "one_too_large": (long, narrow - headers + 1)}
+    then = {"own_small": (own, SMALL_MSS), "long_small": (long, SMALL_MSS), "just_fits": (long, narrow - headers)}
+    seen: Seen = {"narrow": narrow}
     for asked in (first, then):
         with ThreadPoolExecutor(len(asked)) as pool:
             talks = {name: pool.submit(exchange, address, port, *what, trust) for name, what in asked.items()}
         seen.update({name: talk.result() for name, talk in talks.items()})
-    seen["datagrams"] = {str(size): datagram(address, size) for size in (200, 1500)}
+    seen["datagrams"] = {"small": datagram(address, SMALL_BYTES), "full": datagram(address, widest)}
     return {address: seen}
+
+
+def link_mtu(name: str) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        answer = fcntl.ioctl(sock, SIOCGIFMTU, struct.pack("16sI20x", name.encode(), 0))
+    return int(struct.unpack_from("I", answer, 16)[0])
 
 
 def exchange(address: str, port: int, request: bytes, mss: int | None, trust: ssl.SSLContext | None) -> Seen:
@@ -126,7 +136,7 @@ def datagram(address: str, size: int) -> str:
 def main() -> None:
     targets = [json.loads(line) for line in sys.stdin]
     with ThreadPoolExecutor(len(targets)) as pool:
-        seen = list(pool.map(lambda fields: observe(fields, sys.argv[1]), targets))
+        seen = list(pool.map(lambda fields: observe(fields, sys.argv[1], int(sys.argv[2])), targets))
     stuck = {
         address for one in seen for address, what in one.items()
         if what["own_large"]["ending"] == "silent" and what["own_small"]["ending"] == "whole"

@@ -12,7 +12,7 @@ from fleetprobe.lab.scenario import Expectation, LabTarget
 TARGET = LabTarget(
     case="reset#1", target="http://203.0.113.9/", fields={}, lookalike="closed",
     expect=Expectation(
-        state="fail", code="tcp.reset", confidence=("observed",), findings=("ip.address_partial",),
+        state=("fail",), code=("tcp.reset",), confidence=("observed",), findings=("ip.address_partial",),
         says=("203.0.113.9",), without=("mtu.black_hole",),
         columns={"path_mtu_direction": "reverse", "path_mtu_bytes": 1400},
     ),
@@ -69,7 +69,7 @@ def test_an_amendment_replaces_columns_before_grading() -> None:
 def test_a_confidence_that_is_not_expected_is_not_looked_at() -> None:
     relaxed = LabTarget(
         case="reset#1", target="t", fields={}, lookalike="closed",
-        expect=Expectation(state="fail", code="tcp.reset"),
+        expect=Expectation(state=("fail",), code=("tcp.reset",)),
     )
     (row,) = grade([record(confidence="proven")], [relaxed])
     assert row.grade is Grade.RIGHT
@@ -82,8 +82,54 @@ def test_a_confidence_that_is_not_expected_is_not_looked_at() -> None:
 def test_of_several_confidences_any_is_right(found: str, why: str) -> None:
     either = LabTarget(
         case="reset#1", target="t", fields={}, lookalike="closed",
-        expect=Expectation(state="fail", code="tcp.reset", confidence=("observed", "inferred")),
+        expect=Expectation(state=("fail",), code=("tcp.reset",), confidence=("observed", "inferred")),
     )
     (row,) = grade([record(confidence=found)], [either])
     assert row.why == why
     assert str(either.expect) == "fail tcp.reset observed or inferred"
+
+
+CHANCE = LabTarget(
+    case="reset#1", target="t", fields={}, lookalike="hole",
+    expect=Expectation(state=("ok", "slow"), without=("mtu.black_hole",)),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"state": "ok", "code": None, "findings": []}, ""),
+        ({"state": "slow", "code": "tcp.syn_retransmit"}, ""),
+        ({"state": "fail"}, "state fail, not ok or slow"),
+        ({"state": "slow", "code": "mtu.black_hole"}, "finding mtu.black_hole is wrong"),
+        ({"state": "ok", "code": None, "findings": [{"code": "mtu.black_hole"}]}, "finding mtu.black_hole is wrong"),
+    ],
+)
+def test_where_the_state_is_chance_the_code_is_open_but_for_what_would_be_wrong(
+    changes: dict[str, Any], why: str
+) -> None:
+    (row,) = grade([record(**changes)], [CHANCE])
+    assert row.why == why
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ("mtu.black_hole", ""), ("http.timeout", ""),
+        ("tcp.reset", "code tcp.reset, not mtu.black_hole or http.timeout"),
+        (None, "code none, not mtu.black_hole or http.timeout"),
+    ],
+)
+def test_of_several_codes_any_is_right(found: str | None, why: str) -> None:
+    either = LabTarget(
+        case="reset#1", target="t", fields={}, lookalike="closed",
+        expect=Expectation(state=("fail",), code=("mtu.black_hole", "http.timeout")),
+    )
+    (row,) = grade([record(code=found)], [either])
+    assert row.why == why
+
+
+def test_a_code_beside_a_state_that_has_none_is_wrong() -> None:
+    healthy = LabTarget(case="reset#1", target="t", fields={}, lookalike="closed", expect=Expectation(state=("ok",)))
+    (row,) = grade([record(state="ok")], [healthy])
+    assert row.why == "code tcp.reset, not none"

@@ -115,16 +115,17 @@ def test_a_lab_ends_by_itself_when_its_time_is_over(labs: Path) -> None:
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("victim", ["holder", "nginx"])
+@pytest.mark.parametrize("victim", ["holder", "nginx", "delay"])
 def test_a_lab_that_lost_a_process_is_found_dead_and_built_anew(labs: Path, victim: str) -> None:
     if victim == "nginx":
         require_program("nginx")
     lab = Lab("dead", labs)
-    first = lab.up(only=["http-not-found"], ephemeral=True)
-    os.kill(first.pid if victim == "holder" else child_named(lab, "nginx"), signal.SIGKILL)
+    only = ["http-not-found", "mtu-full-80-ms-away"]
+    first = lab.up(only=only, ephemeral=True)
+    os.kill(first.pid if victim == "holder" else child_named(lab, victim), signal.SIGKILL)
     assert eventually(lambda: lab.status() is None and processes_of(lab) == [])
     try:
-        again = lab.up(only=["http-not-found"], ephemeral=True)
+        again = lab.up(only=only, ephemeral=True)
         assert again.pid != first.pid
         assert lab.status() == again
     finally:
@@ -132,7 +133,12 @@ def test_a_lab_that_lost_a_process_is_found_dead_and_built_anew(labs: Path, vict
 
 
 def child_named(lab: Lab, name: str) -> int:
-    (pid,) = (p for p in processes_of(lab) if Path(f"/proc/{p}/comm").read_text().strip() == name)
+    words = {name.encode(), f"fleetprobe.lab.{name}".encode()}
+    (pid,) = (
+        p for p in processes_of(lab)
+        if Path(f"/proc/{p}/comm").read_text().strip() == name
+        or words & set(Path(f"/proc/{p}/cmdline").read_bytes().split(b"\0"))
+    )
     return pid
 
 
@@ -158,7 +164,8 @@ def test_a_lab_that_cannot_be_built_tells_why_and_leaves_nothing(labs: Path, tmp
 def test_there_is_no_way_out_of_the_lab(lab: Lab, place: str) -> None:
     devices = lab.run_in(place, ["ip", "-o", "link"]).stdout.splitlines()
     names = {line.split(": ")[1].partition("@")[0] for line in devices}
-    own = {scenario.own.device for scenario in load_fleet() if scenario.own}
+    links = [scenario.own for scenario in load_fleet() if scenario.own]
+    own = {device for link in links for device in (link.device, link.far_device)}
     assert names <= {"lo", "eth0", "c0", "c1", "m0", "m1", "s0", *own}
     kinds = lab.run_in(place, ["ip", "-o", "-d", "link"]).stdout.splitlines()
     assert [line for line in kinds if " veth " not in line and ": lo:" not in line] == []

@@ -42,6 +42,8 @@ def test_a_missing_tool_is_named_with_its_package(tool: str) -> None:
         ("nft", "nf_tables", "modprobe nf_tables"),
         ("nftset", "inet", "modprobe"),
         ("nftct", "connections", "modprobe"),
+        ("nftrandom", "at random", "modprobe nft_numgen"),
+        ("packet", "packet sockets", "modprobe af_packet"),
     ],
 )
 def test_each_stage_of_the_rehearsal_has_its_message(

@@ -10,7 +10,7 @@ from fleetprobe.lab.fleet import all_targets, load_fleet, scan_groups
 from fleetprobe.lab.load import ScenarioError, load_scenario
 from fleetprobe.lab.preflight import OPTIONAL
 from fleetprobe.lab.scenario import Place, Scenario, Verb
-from fleetprobe.lab.topology import build_script, namespaces, nft_rules
+from fleetprobe.lab.topology import DELAY, DelayedLink, build_script, delayed, namespaces, nft_rules
 from tests.lab.signatures import SIGNATURES, WARNINGS
 
 FLEET = load_fleet()
@@ -44,7 +44,7 @@ def test_the_fleet_is_as_large_as_promised() -> None:
 
 
 def test_every_expected_code_has_a_mark_on_the_wire() -> None:
-    codes = {target.expect.code for target in all_targets(FLEET)} - {None}
+    codes = {code for target in all_targets(FLEET) for code in target.expect.code}
     findings = {code for target in all_targets(FLEET) for code in target.expect.findings}
     assert codes == set(SIGNATURES)
     assert findings == set(WARNINGS)
@@ -112,6 +112,37 @@ def test_a_vantage_of_its_own_is_a_client_like_any_other() -> None:
     assert namespaces(FLEET)[: len(Place)] == tuple(Place)
 
 
+def test_a_link_that_takes_time_has_two_halves_and_whole_checksums(tmp_path: Path) -> None:
+    here = load_scenario(write(tmp_path, f"{GOOD}[own]\nnumber = 9"))
+    away = load_scenario(write(tmp_path, f"{GOOD}[own]\nnumber = 9\ndelay_ms = 40\nmtu_bytes = 9000", "away"))
+    assert delayed([here]) == ()
+    assert delayed([here, away]) == (DelayedLink("v9", "o9", 40, 9000),)
+    assert namespaces([here, away]) == (*Place, "cl-one", "cl-away", DELAY)
+    plain, script = build_script([here], Path("/state")), build_script([away], Path("/state"))
+    assert "tx off" not in plain
+    for name, ends in (("eth0", 1), ("v9", 1), ("o9", 2)):
+        assert script.count(f"ethtool -K {name} tso off gso off gro off tx off") == ends
+    assert [script.count(f"ip link set {name} mtu 9000 up") for name in ("v9", "o9")] == [1, 2]
+    assert "ip link add eth0 netns /state/ns/cl-away type veth peer name v9 netns /state/ns/delay" in script
+    assert "ip link add o9 netns /state/ns/delay type veth peer name o9 netns /state/ns/r1" in script
+
+
+def test_the_server_has_a_wide_route_to_those_only_who_have_a_wide_link(tmp_path: Path) -> None:
+    plain = load_scenario(write(tmp_path, f"{GOOD}[own]\nnumber = 9"))
+    wide = load_scenario(write(tmp_path, f"{GOOD}[own]\nnumber = 9\nmtu_bytes = 9000"))
+    for route in ("route add 198.18.109.10/32 via 203.0.113.1\n", "route add 2001:db8:1:9::10/128 via 2001:db8:3::1\n"):
+        assert route in build_script([wide], Path("/state"))
+        assert route not in build_script([plain], Path("/state"))
+    assert "route add 0.0.0.0/0 via 203.0.113.1 mtu 1500\n" in build_script([wide], Path("/state"))
+
+
+def test_an_expectation_can_leave_open_what_is_chance(tmp_path: Path) -> None:
+    text = GOOD.replace('state = "fail", code = "tcp.reset", confidence = "observed"',
+                        'state = ["ok", "slow"], without = ["mtu.black_hole"]')
+    (target,) = load_scenario(write(tmp_path, text)).targets
+    assert (target.expect.state, target.expect.code, str(target.expect)) == (("ok", "slow"), (), "ok or slow")
+
+
 def test_a_script_is_read_verb_by_verb(tmp_path: Path) -> None:
     (server,) = load_scenario(write(tmp_path, GOOD)).servers
     assert [step.verb for step in server.steps] == [Verb.REQUEST, Verb.SAY, Verb.RESET]
@@ -147,6 +178,11 @@ def test_a_script_is_read_verb_by_verb(tmp_path: Path) -> None:
         ('code = "tcp.reset", ', "", "has a `code` exactly when its state is not ok"),
         ('"tcp.reset"', '"RST"', "'RST' is not a code"),
         ('state = "fail"', 'state = "bad"', "`state` is 'bad'"),
+        ('state = "fail"', 'state = ["fail", "bad"]', "`state` is 'bad'"),
+        ('state = "fail"', 'state = []', r"\[expect\]: `state` is missing"),
+        ('state = "fail"', 'state = ["ok", "fail"]', "has a `code` exactly when its state is not ok"),
+        ('state = "fail", code = "tcp.reset"', 'state = ["ok", "fail"]', "`without` must say what is wrong"),
+        ('"tcp.reset"', '["tcp.reset", "RST"]', "'RST' is not a code"),
         ('"observed"', '"sure"', "`confidence` is 'sure'"),
         ('"observed"', '["observed", "sure"]', "`confidence` is 'sure'"),
         ('"observed"', '7', "`confidence` has the wrong type"),
@@ -156,6 +192,11 @@ def test_a_script_is_read_verb_by_verb(tmp_path: Path) -> None:
         ("[[target]]", "[firewall.r9]\n[[target]]", "it can be cl, cl4, r1"),
         ("[[target]]", '[run]\nvantage = "sv"\n[[target]]', "`vantage` must be one of cl, cl4"),
         ("[[target]]", '[own]\nnumber = 100\n[[target]]', "`number` must lie between 1 and 99"),
+        ("[[target]]", '[own]\nnumber = 1\ndelay_ms = 0\n[[target]]',
+         r"one\.toml \[own\]: `delay_ms` must lie between 1 and 1000, not 0"),
+        ("[[target]]", '[own]\nnumber = 1\ndelay_ms = 1001\n[[target]]', "`delay_ms` must lie between 1 and 1000"),
+        ("[[target]]", '[own]\nnumber = 1\ndelay_ms = 0.5\n[[target]]', r"`delay_ms` has the wrong type \(float\)"),
+        ("[[target]]", '[own]\nnumber = 1\nmtu_bytes = 9001\n[[target]]', r"\[own\]: `mtu_bytes` must lie between"),
         ("[[target]]", '[own]\nnumber = 1\nsettings = ["a b"]\n[[target]]', "setting 'a b': write NAME=VALUE"),
         ("[[target]]", '[settings]\nr1 = ["../x=1"]\n[[target]]', r"setting '../x=1': write NAME=VALUE"),
         ("[[target]]", '[own]\nnumber = 1\n[run]\nvantage = "cl4"\n[[target]]', "leave `vantage` out"),

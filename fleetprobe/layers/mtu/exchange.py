@@ -37,7 +37,6 @@ class Exchange:
         self._thought_s = thought_s
         self._large = large
         self._dial = ground.facts["tcp"].dial
-        self._rtts_s = _STALL_RTTS * (self._dial.rtt_ms or 0.0) / 1000.0
 
     @property
     def fills_segments(self) -> bool:
@@ -60,10 +59,10 @@ class Exchange:
         mss = None if size_bytes >= self._top_bytes else mss_of(size_bytes, self._dial.address.family)
         segments = Segments(mss_bytes=mss, piece_bytes=piece_bytes, may_fragment=may_fragment)
         thought_s = min(2 * self._thought_s, _MOST_THOUGHT_S)
-        ground = self._inner(segments, budget_s + thought_s + self._rtts_s, large or self._large)
+        ground = self._inner(segments, large or self._large)
         began_s = self._net.now()
         try:
-            rung = await self._climbed(ground, size_bytes)
+            rung = await self._climbed(ground, size_bytes, budget_s + thought_s)
             if rung.met is Met.PASSES:
                 self._thought_s = max(self._thought_s, self._net.now() - began_s)
             return rung
@@ -72,8 +71,9 @@ class Exchange:
                 ground.stream.abort()
             self._ground.attempts += [replace(attempt, purpose="mtu") for attempt in ground.attempts]
 
-    async def _climbed(self, ground: Ground, size_bytes: int) -> Rung:
+    async def _climbed(self, ground: Ground, size_bytes: int, budget_s: float) -> Rung:
         for layer in self._limbs:
+            ground.policy = replace(ground.policy, exchange_s=budget_s + _STALL_RTTS * self._rtt_s(ground))
             last = ground.facts[layer.name] = await layer.probe(ground, self._net)
             findings = layer.judge(last, ground.policy)
             silent = next((finding for finding in findings if finding.breaks and finding.silences), None)
@@ -83,13 +83,18 @@ class Exchange:
                 return Rung(size_bytes, Met.UNCLEAR)
         return Rung(size_bytes, Met.PASSES)
 
-    def _inner(self, segments: Segments, budget_s: float, large: bool) -> Ground:
+    def _rtt_s(self, ground: Ground) -> float:
+        """The shorter of what this connection and the climb's were told: one lost SYN makes it seem a second."""
+        dials = (self._dial, *(facts.dial for name, facts in ground.facts.items() if name == "tcp"))
+        return min(dial.rtt_ms or 0.0 for dial in dials) / 1000.0
+
+    def _inner(self, segments: Segments, large: bool) -> Ground:
         outer = self._ground
         assert outer.address is not None
         pad_bytes = 2 * min(self._top_bytes, _WIDEST_PAD_BYTES) + _SPARE_BYTES
         return Ground(
             target=replace(outer.target, timeout_s=None),
-            policy=replace(outer.policy, exchange_s=budget_s, witnesses=False),
+            policy=replace(outer.policy, witnesses=False),
             deadline=outer.deadline,
             addresses=outer.addresses,
             address=outer.address,

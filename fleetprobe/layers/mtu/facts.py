@@ -63,6 +63,7 @@ class MtuFacts:
     | path_mtu_direction | text | forward, reverse or both |
     | hole | text | what the kernel saw in the stalled climb: forward, reverse |
     | udp_passed_bytes | int | the largest datagram that the host answered, from us to it |
+    | echoed_bytes | int | the echo of the largest size, if one was answered |
     | reported_mtu_bytes | int | the smallest MTU that a router on the way reported |
     | segment_bytes | int | the IP packet that a full segment of the climb's connection makes |
     | masked | bool | the answer came in the end, by a way around the hole |
@@ -124,7 +125,7 @@ class MtuFacts:
     @property
     def clean(self) -> bool:
         """Whether a datagram as large as our link carries has arrived."""
-        return self.search is not None and self.search.largest_passed == self.top_bytes
+        return self.search is not None and self.top_bytes in (self.search.largest_passed, self.search.echoed_bytes)
 
     @property
     def clamped(self) -> bool:
@@ -204,6 +205,7 @@ class MtuFacts:
             "path_mtu_direction": self.direction,
             "hole": str(self.hole.direction) if self.hole else None,
             "udp_passed_bytes": self.search.largest_passed if self.search else None,
+            "echoed_bytes": self.search.echoed_bytes if self.search else None,
             "reported_mtu_bytes": self.search.reported_mtu if self.search else None,
             "segment_bytes": self.segment_bytes,
             "begins_behind_hop": self.last_hop,
@@ -230,7 +232,8 @@ class MtuFacts:
         if boundary is None or self.search is None:
             return False
         met = {probe.size_bytes: probe.outcome for probe in self.search.probes if probe.ttl is None}
-        return [met.get(size) for size in boundary] == [Passed.PASSED, Passed.SILENT]
+        large = {outcome for size, outcome in met.items() if size >= boundary[1]}
+        return met.get(boundary[0]) is Passed.PASSED and large == {Passed.SILENT}
 
     def _confirms(self, known: ProvenHole) -> bool:
         """Whether small packets pass here too, and a stall was met that fits: the climb's own, or another."""

@@ -6,20 +6,19 @@ import asyncio
 import random
 import socket
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from socket import SocketType
 
 from fleetprobe.net.classify import fault_of, fault_of_error
 from fleetprobe.net.interface import Address, Event, Fault
 from fleetprobe.net.live import errqueue
-from fleetprobe.net.live.literal import family_of, limit_hops, own_end, sockaddr
+from fleetprobe.net.live.literal import family_of, limit_hops, never_fragment, own_end, sockaddr
+from fleetprobe.net.live.ping import ping
 from fleetprobe.net.live.reactor import ERROR, READ, Reactor
 from fleetprobe.net.path import MOST_PROBES, DfProbe, DfSearch, Passed, meaning
 
 # Python 3.11 does not name these; values from linux/in.h and linux/in6.h.
-_IP_MTU_DISCOVER, _IP_MTU = 10, 14
-_IPV6_MTU_DISCOVER, _IPV6_MTU = 23, 24
-_PMTUDISC_PROBE = 3
-"""Never fragment, and look at the MTU of the device alone: a path MTU learnt before is passed by."""
+_IP_MTU, _IPV6_MTU = 14, 24
 
 _HEADERS = {4: 20 + 8, 6: 40 + 8}
 _MOST_BYTES = {4: 65_535, 6: 40 + 65_535}
@@ -74,6 +73,24 @@ async def df_search(
     )
 
 
+async def with_echo(
+    reactor: Reactor, address: Address, sizes: Sequence[int], until_s: float, *, device_mtu_bytes: int | None = None
+) -> DfSearch:
+    """The search, and beside it one echo of the largest size that our device carries, waited for no longer."""
+    fitting = [size for size in sizes if device_mtu_bytes is None or size <= device_mtu_bytes]
+    largest = min(max(fitting, default=0), _LARGEST_IP_MTU)
+    echo = asyncio.ensure_future(ping(reactor, address, until_s, largest)) if largest else None
+    try:
+        told = await df_search(reactor, address, sizes, until_s, device_mtu_bytes=device_mtu_bytes)
+        if echo is not None:
+            await asyncio.wait({echo}, timeout=0)
+    finally:
+        if echo is not None:
+            echo.cancel()
+    done = echo is not None and echo.done() and not echo.cancelled()
+    return replace(told, echo=echo.result(), echo_bytes=largest) if echo is not None and done else told
+
+
 class _Question:
     """One size at one TTL: a connected datagram socket of its own, so that its error queue speaks of it alone."""
 
@@ -100,10 +117,7 @@ class _Question:
         try:
             self._sock = sock = SocketType(family_of(self._address), kind)
             errqueue.ask_for_errors(sock)
-            if self._address.family == 6:
-                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
-            else:
-                sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
+            never_fragment(sock, self._address)
             if self.ttl is not None:
                 limit_hops(sock, self.ttl)
             sock.connect(sockaddr(self._address, self._port))

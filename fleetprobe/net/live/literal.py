@@ -7,7 +7,9 @@ from socket import SocketType
 
 from fleetprobe.net.interface import Address
 
+# Python 3.11 does not name these; values from linux/in.h and linux/in6.h.
 _IPV6_UNICAST_HOPS = 16
+_IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE = 10, 23, 3
 
 
 def family_of(address: Address) -> socket.AddressFamily:
@@ -29,6 +31,14 @@ def limit_hops(sock: SocketType, ttl: int) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_UNICAST_HOPS, ttl)
     else:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+
+
+def never_fragment(sock: SocketType, address: Address) -> None:
+    """Set DF, and heed the MTU of the device alone: a path MTU that was learnt before is passed by."""
+    if address.family == 6:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
 
 
 def own_end(sock: SocketType) -> tuple[str | None, int | None]:

@@ -23,7 +23,7 @@ from fleetprobe.net.interface import (
 )
 from fleetprobe.net.known_path import KnownPath, KnownPaths
 from fleetprobe.net.live import tcp
-from fleetprobe.net.live.df import df_search
+from fleetprobe.net.live.df import df_search, with_echo
 from fleetprobe.net.live.dns import Resolver
 from fleetprobe.net.live.held import Holder
 from fleetprobe.net.live.links import open_links, packets_out
@@ -108,6 +108,8 @@ class LiveNet:
         """Which sizes of UDP arrive unfragmented; the device's MTU is that of when the run first asked."""
         interface = self.route(address).interface
         device_mtu = next((link.mtu_bytes for link in self.links() if link.name == interface), None)
+        if tuple(ttls) == (None,):
+            return await with_echo(self._reactor, address, sizes, until_s, device_mtu_bytes=device_mtu)
         return await df_search(
             self._reactor, address, sizes, until_s, ttls=ttls, device_mtu_bytes=device_mtu
         )

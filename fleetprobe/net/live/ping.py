@@ -12,7 +12,7 @@ from socket import SocketType
 from fleetprobe.net.classify import fault_of_error
 from fleetprobe.net.interface import Address, Fault, Icmp
 from fleetprobe.net.live import errqueue
-from fleetprobe.net.live.literal import family_of, own_end, sockaddr
+from fleetprobe.net.live.literal import family_of, never_fragment, own_end, sockaddr
 from fleetprobe.net.live.reactor import ERROR, READ, Reactor
 from fleetprobe.net.witness import Ping
 
@@ -21,6 +21,7 @@ _ECHO = struct.Struct("!BBHHH")
 _REQUEST = {4: 8, 6: 128}
 _REPLY = {4: 0, 6: 129}
 _TOKEN_BYTES = 16
+_HEADERS = {4: 20, 6: 40}
 _READ_BYTES = 256
 _AGAIN_S = 0.5
 _MOST_WAKES = 16
@@ -35,7 +36,8 @@ class _Echo:
     address: Address
     sock: SocketType
     own: str | None = None
-    token: bytes = field(default_factory=lambda: secrets.token_bytes(_TOKEN_BYTES))
+    size_bytes: int | None = None
+    token: bytes = field(init=False)
     sent_s: list[float] = field(default_factory=list)
     """When each sequence number left."""
     answered: int | None = None
@@ -43,6 +45,10 @@ class _Echo:
     ttl: int | None = None
     icmp: Icmp | None = None
     fault: Fault | None = None
+
+    def __post_init__(self) -> None:
+        fill = 0 if self.size_bytes is None else self.size_bytes - _HEADERS[self.address.family] - _ECHO.size
+        self.token = secrets.token_bytes(_TOKEN_BYTES).ljust(fill, b"\0")
 
     def send(self) -> bool:
         """Whether our kernel took it; `fault` says why not."""
@@ -80,7 +86,7 @@ class _Echo:
         if mask & ERROR:
             self.icmp = errqueue.drain(self.sock, self.own) or self.icmp
         try:
-            data, ancillary, _, name = self.sock.recvmsg(_READ_BYTES, 256)
+            data, ancillary, _, name = self.sock.recvmsg(_READ_BYTES + len(self.token), 256)
         except OSError:
             return
         # Another host's reply with our identifier and token would be a forgery; the kernel lets it through.
@@ -97,8 +103,8 @@ class _Echo:
         return True
 
 
-async def ping(reactor: Reactor, address: Address, until_s: float) -> Ping:
-    """See `net.witness.Witnessing.ping`."""
+async def ping(reactor: Reactor, address: Address, until_s: float, size_bytes: int | None = None) -> Ping:
+    """See `net.witness.Witnessing.ping`. With `size_bytes` in one IP packet of that size, not to be fragmented."""
     started = reactor.now()
     protocol = socket.IPPROTO_ICMPV6 if address.family == 6 else socket.IPPROTO_ICMP
     kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -107,7 +113,7 @@ async def ping(reactor: Reactor, address: Address, until_s: float) -> Ping:
     except OSError as no:
         return Ping(address=address, permitted=no.errno not in _NOT_FOR_US, started_s=started,
                     ended_s=reactor.now(), fault=fault_of_error(no))
-    echo = _Echo(reactor, address, sock)
+    echo = _Echo(reactor, address, sock, size_bytes=size_bytes)
     try:
         ended = await _exchange(echo, until_s)
     finally:
@@ -134,6 +140,8 @@ async def _exchange(echo: _Echo, until_s: float) -> float:
     try:
         errqueue.ask_for_errors(echo.sock)
         errqueue.ask_for_ttl(echo.sock)
+        if echo.size_bytes is not None:
+            never_fragment(echo.sock, echo.address)
         echo.sock.connect(sockaddr(echo.address, 0))
     except OSError as no:
         echo.fault = fault_of_error(no)
