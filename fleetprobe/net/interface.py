@@ -265,6 +265,12 @@ class Hello:
     alpn: tuple[str, ...] = ("http/1.1",)
     ca_file: str | None = None
     """PEM bundle that replaces the system's trust."""
+    small: bool = False
+    """Offer the one group that every TLS 1.3 server has (P-256, RFC 8446 §9.1): some 360 bytes, a quarter of the
+    usual hello, whose first key share is post-quantum. Nothing is verified then."""
+    pad_to_bytes: int | None = None
+    """Make the hello exactly so long, by names of protocols that do not exist, behind those of `alpn` (RFC 7301);
+    one that is longer already gets one such name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +286,8 @@ class Handshake:
     openssl_reason_code: int | None = None
     first_bytes: bytes = b""
     """The first bytes the peer sent, at most 64."""
+    hello_bytes: int = 0
+    """What we sent first, the header of the record (RFC 8446 §5.1) included."""
     bytes_received: int = 0
     bytes_unacked: int = 0
     """Our bytes that the peer's kernel never acknowledged, at the end."""
