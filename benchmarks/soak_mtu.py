@@ -159,17 +159,14 @@ def _inside(state: Path, options: argparse.Namespace) -> int:
 
 
 def _path(scheme: str, fault: Fault) -> str:
-    """Over http a small request meets no forward hole; where both ways are narrow its answer meets the other."""
+    """Over http a small request meets no forward hole in its climb."""
     return LONG_PATH if scheme == "http" and fault.direction == "forward" else ""
 
 
 def _right(part: str, fault: Fault, row: dict[str, Any]) -> bool:
     if part == "lossy":
         return not SAID & codes_of(row)
-    ways = {fault.direction}
-    if fault.direction == "both" and row["service"] == "https":
-        ways.add("forward")  # a hello that is lost shows nothing of the way back
-    told = row["code"] == "mtu.black_hole" and row["path_mtu_direction"] in ways
+    told = row["code"] == "mtu.black_hole" and row["path_mtu_direction"] == fault.direction
     return told and (part == "holes" or row["path_mtu_bytes"] == NARROW_BYTES)
 
 
