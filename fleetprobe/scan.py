@@ -22,7 +22,7 @@ from typing import Any
 import anyio
 from OpenSSL import SSL
 
-from fleetprobe.audit.causes import Causes
+from fleetprobe.audit.causes import Causes, cause_id
 from fleetprobe.engine.budget import Gate, Guard, Manners, Network
 from fleetprobe.engine.descriptors import affordable, raise_limit, require_room
 from fleetprobe.engine.feed import Direct, Feed, Threaded, shuffled
@@ -213,8 +213,7 @@ class _Scan:
             self._targets += 1
             self._write_certificates(result)
             row = result_row(result, self._run_id, self._options.vantage, 0)
-            finding = result.verdict.finding
-            row["root_cause_id"] = self._causes.see(row, finding.factor if finding else None)
+            row["root_cause_id"] = self._root_cause(row, result.verdict)
         self._states[row["state"]] += 1
         if row["code"] is not None:
             self._codes[row["code"]] += 1
@@ -222,6 +221,15 @@ class _Scan:
         for sink in self._sinks:
             if sink.congested:
                 await anyio.to_thread.run_sync(sink.wait_for_room, abandon_on_cancel=True)
+
+    def _root_cause(self, row: Row, verdict: Verdict) -> str | None:
+        """What the target shares with others: the reason of its verdict, or of a warning beside a good one."""
+        finding = verdict.finding
+        told = self._causes.see(row, finding.factor if finding else None)
+        if told is not None or finding is not None:
+            return told
+        warned = (cause_id(one.code, one.factor) for one in verdict.also if one.code and one.factor)
+        return next(warned, None)
 
     def _write_certificates(self, result: Examination) -> None:
         """Each certificate once, before the first result that names it, or again when long forgotten."""
