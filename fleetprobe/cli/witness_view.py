@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 _LISTED: Final = 16
 _HOPS: Final = 64
 _TEXT: Final = 60
-_FACTS_OF: Final = (("survey", "other_ports"), ("origin", "rst_ttl"))
+_FACTS_OF: Final = (("survey", "other_ports"), ("origin", "rst_ttl"), ("sizes", "top_bytes"))
 """A witness by a fact that it alone records; what has none of them is the climb done again."""
 
 
