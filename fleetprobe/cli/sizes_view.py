@@ -123,7 +123,7 @@ def _note(sizes: Sizes, run: Sequence[int]) -> str:
         return ""
     if boundary is not None and size == boundary[0]:
         return "the largest that passes"
-    words = ["our own link" if size == sizes.top_bytes else "", "echoed" if size == sizes.echoed_bytes else ""]
+    words = ["our own link" if size == sizes.top_bytes else "", "echo answered" if size == sizes.echoed_bytes else ""]
     return ", ".join(filter(None, words))
 
 
