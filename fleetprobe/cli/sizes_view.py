@@ -132,8 +132,10 @@ def _line(sizes: Sizes, boundary: tuple[int, int], marks: Marks, width: int) -> 
     passes, stalls = boundary
     if sizes.exchanges and sizes.proven is None:
         told = f"{passes} to {stalls}: not proven"
-    elif sizes.reported_bytes is not None and not sizes.exchanges:
+    elif sizes.reported_bytes is not None and sizes.proven is None:
         told = f"above {sizes.reported_bytes} too big, says a router"
+    elif sizes.proven is None:
+        told = f"above {passes} no datagram is answered"
     elif stalls == passes + 1:
         told = f"from {stalls} bytes on they vanish"
     else:

@@ -134,7 +134,9 @@ def test_a_router_that_says_too_big_and_silence_below_what_passed() -> None:
 
 
 def test_where_tcp_keeps_below_it_is_said_beside_the_datagrams() -> None:
-    told = " ".join(table(CLAMPED)[-2:])
+    lines = table(CLAMPED)
+    assert lines[3] == "━━━━ above 1400 no datagram is answered ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━"
+    told = " ".join(lines[-2:])
     assert told == (
         "Datagrams above 1400 bytes from us to the host are not answered; TCP keeps to packets of 1400. "
         "The way back was not asked."
@@ -164,7 +166,7 @@ def test_a_hole_that_another_target_has_proven_names_it() -> None:
     ],
 )
 def test_a_ladder_that_proves_nothing_is_drawn_and_says_why(asked: list[tuple[int, str]], why: str) -> None:
-    text = " ".join(table({"ladder": ladder(*asked)}))
+    text = " ".join(table({"ladder": ladder(*asked)}, width=100))
     assert f"Nothing is proven: {why}" in text
     assert "vanish" not in text
     assert ("━" in text) == (why == "not every outcome was met twice")
