@@ -1,6 +1,6 @@
 # Everything is done with two commands, `make demo` and `make test`; the rest is for who works on the house.
 .POSIX:
-.PHONY: help demo test lint docs soak mutants bench venv lab-tools lock clean
+.PHONY: help demo test lint docs soak mutants bench venv lab-tools mtu-tools lock clean
 
 PY = .venv/bin/python
 
@@ -9,9 +9,10 @@ help:
 	@echo "make test       everything that must hold: linters, types, floors, tests, laboratory"
 	@echo "make lint       the part of it that runs nothing"
 	@echo "make docs       write docs/cli.md anew from the commands"
-	@echo "make soak       what takes long or many repeats: mutants, twenty laboratories, loss, own faults, silence"
+	@echo "make soak       what takes long or many repeats: mutants, twenty laboratories, loss, own faults, silence, MTU"
 	@echo "make mutants    every wrong version of the decision must fail its properties"
-	@echo "make bench      connects a second on one core"
+	@echo "make bench      connects a second on one core; what a hole costs a thousand targets behind it"
+	@echo "make mtu-tools  write docs/mtu-tools.md anew: what common tools say of path MTU faults"
 	@echo "make lab-tools  install the programs that the laboratory uses (Debian; as root)"
 	@echo "make venv       the development environment, from the lock"
 	@echo "make lock       resolve the lock anew (needs uv)"
@@ -59,15 +60,23 @@ mutants: .venv/.dev
 
 bench: .venv/.dev
 	@$(PY) -m benchmarks.connects -o benchmarks/results/connects.json
+	@$(PY) -m benchmarks.mtu_fleet -o benchmarks/results/mtu_fleet.json
+
+# What is not installed is left out of the table and named.
+mtu-tools: .venv/.dev
+	@.ci/lab-tools --bench || echo "going on with what is there" >&2
+	@$(PY) -m benchmarks.mtu_tools docs/mtu-tools.md
 
 # Each of the long runs goes on where an earlier one was cut short, so its old results go first.
 soak: mutants
 	@$(PY) -m benchmarks.twenty -o benchmarks/results/twenty.json
 	@$(PY) -m benchmarks.silent -o benchmarks/results/silent.json
 	@rm -f benchmarks/results/loss.json benchmarks/results/local.json benchmarks/results/errqueue.json
+	@rm -f benchmarks/results/mtu.json
 	@$(PY) -m benchmarks.soak_loss -o benchmarks/results/loss.json
 	@$(PY) -m benchmarks.soak_local -o benchmarks/results/local.json
 	@$(PY) -m benchmarks.soak_errqueue -o benchmarks/results/errqueue.json
+	@$(PY) -m benchmarks.soak_mtu -o benchmarks/results/mtu.json
 
 lock:
 	@for name in run dev; do \

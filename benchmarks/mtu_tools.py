@@ -1,32 +1,37 @@
-"""What ping, tracepath, nmap, scamper and curl say of the laboratory's path MTU faults, beside the truth.
+"""What ping, tracepath, nmap, scamper, curl and we say of the laboratory's path MTU faults, beside the truth.
 
     python -m benchmarks.mtu_tools docs/mtu-tools.md
 
-Takes about 40 s, some minutes with all the tools. Each command has 20 s; what is not installed is left out and named.
-The tools run with all capabilities, inside the scenario's own client. Every exchange over TCP comes before the probes,
-since what a router says to a probe is remembered by the whole client.
+Takes about two minutes and a half. Each command has 20 s; what is not installed (`make mtu-tools` does that) is left
+out and named. The tools run with all capabilities, inside the scenario's own client, fleetprobe with none. Every
+exchange over TCP comes before the probes, since what a router says to a probe is remembered by the whole client.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import platform
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleetprobe.lab.fleet import load_fleet
 from fleetprobe.lab.lab import Lab
-from fleetprobe.lab.programs import find_program
+from fleetprobe.lab.programs import child_environment, find_program
 from fleetprobe.lab.scenario import Scenario
 
 _COMMAND_S = 20.0
 _CURL_S = 5
-_AT_ONCE = 2
+_NOTABLE_S = 0.95
+"""From here on it is worth saying how long curl took."""
+_AT_ONCE = 5
+"""Scenarios; nearly all of their time is waiting."""
 
 SUBJECTS = {
     "healthy-web-server": "1500 both ways",
@@ -36,6 +41,9 @@ SUBJECTS = {
     "mtu-hole-forward-silent": "hole to the server above 1400, silent",
     "mtu-hole-reverse-icmp-filtered": "hole from the server above 1400, ICMP dropped",
     "mtu-hole-reverse-silent": "hole from the server above 1400, silent",
+    "mtu-hole-both-icmp-filtered": "hole both ways above 1400, ICMP dropped",
+    "mtu-hole-both-silent": "hole both ways above 1400, silent",
+    "mtu-hole-masked": "hole from the server above 1400, ICMP dropped; the server probes (tcp_mtu_probing)",
 }
 """Scenario to what is true of its path."""
 
@@ -51,6 +59,8 @@ class Tool:
     """From address, URL and the file of the authority to trust."""
     told: Callable[[str], str]
     """From all that it printed to a few words."""
+    ours: bool = False
+    """Needs no privilege, so gets none; else it gets all that we have."""
 
 
 def _v6(address: str) -> bool:
@@ -68,7 +78,23 @@ def _curl(_address: str, url: str, ca_file: str) -> list[str]:
 
 def _curl_told(text: str) -> str:
     code, size, seconds = re.findall(r"^(\d{3}) (\d+) ([\d.]+)$", text, re.MULTILINE)[-1]
-    return f"{code}, {size} bytes" if "curl: (" not in text else f"hangs, {size} bytes in {float(seconds):.0f} s"
+    after = f" in {float(seconds):.0f} s" if float(seconds) >= _NOTABLE_S else ""
+    return f"{'hangs' if 'curl: (' in text else code}, {size} bytes{after}"
+
+
+def _ours(_address: str, url: str, ca_file: str) -> list[str]:
+    return [sys.executable, "-m", "fleetprobe", "scan", "-o", "-", "-q", "--no-config", "--ca-file", ca_file, url]
+
+
+def _ours_told(text: str) -> str:
+    rows = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    row = next(row for row in rows if row["kind"] == "result")
+    warned = [finding["code"] for finding in row["findings"] if finding["code"].startswith("mtu.")]
+    size = filter(None, (row["path_mtu_direction"], str(row["path_mtu_bytes"] or "")))
+    verdict = row["state"] if row["state"] == "ok" else row["code"]
+    others = " and ".join(code for code in warned if code != row["code"])
+    words = (verdict, f"warns {others}" if others else "", " ".join(size) if row["path_mtu_bytes"] else "")
+    return ", ".join(filter(None, words))
 
 
 def _ping(address: str, _url: str, _ca_file: str) -> list[str]:
@@ -88,23 +114,37 @@ def _tracepath_told(text: str) -> str:
     return f"{sizes[-1]}{'' if 'reached' in text else ', not reached'}" if sizes else "nothing"
 
 
-def _found(pattern: str) -> Callable[[str], str]:
-    return lambda text: ", ".join(re.findall(pattern, text)) or "nothing"
+def _nmap_told(text: str) -> str:
+    found = re.search(r"path-mtu: (.+)", text)
+    return found[1] if found else "nothing"
+
+
+def _scamper_told(text: str) -> str:
+    """Of lines as ` 2  198.18.12.2  0.049 ms [*mtu: 1400]`; the star is for a size that nobody told."""
+    hops = re.findall(r"^ *(\d+) .*\[(\*?)mtu: (\d+)\]", text, re.MULTILINE)
+    if not hops:
+        return "nothing"
+    size = hops[-1][2]
+    at, star = next((hop, star) for hop, star, mtu in hops if mtu == size)
+    return size if size == hops[0][2] else f"{size} from hop {at}{', unsaid' if star else ''}"
 
 
 TOOLS = (
     Tool("curl http", "http", _curl, _curl_told),
     Tool("curl https", "https", _curl, _curl_told),
+    Tool("fleetprobe http", "http", _ours, _ours_told, ours=True),
+    Tool("fleetprobe https", "https", _ours, _ours_told, ours=True),
     Tool("ping -M do, 1500", "http", _ping, _ping_told),
-    Tool("tracepath", "http", lambda a, _u, _c: ["tracepath", _family(a), "-n", a], _tracepath_told),
+    # No more hops than it takes to see that nothing comes: each that does not answer costs three seconds.
+    Tool("tracepath", "http", lambda a, _u, _c: ["tracepath", _family(a), "-n", "-m", "5", a], _tracepath_told),
     Tool(
         "nmap path-mtu", "http",
         lambda a, _u, _c: ["nmap", *(["-6"] if _v6(a) else []), "-n", "-Pn", "-p", "80", "--script", "path-mtu", a],
-        _found(r"PMTU.*"),
+        _nmap_told,
     ),
+    # Plain UDP, as its usual kind of probe hears no answer over IPv6 here; one second for each, not five.
     Tool(
-        "scamper trace -M", "http", lambda a, _u, _c: ["scamper", "-I", f"trace -M {a}"],
-        _found(r"pmtu[:= ]+\d+|size[:= ]+\d+"),
+        "scamper trace -M", "http", lambda a, _u, _c: ["scamper", "-I", f"trace -M -P udp -w 1 {a}"], _scamper_told,
     ),
 )
 """In the order in which they run."""
@@ -116,11 +156,23 @@ def ask(lab: Lab, scenario: Scenario, tool: Tool, v6: bool) -> str:
     argv = tool.argv(address, url, str(lab.ca_file))
     if find_program(argv[0]) is None:
         return "-"
+    command = lab.command(scenario.run.vantage, argv, drop_privileges=tool.ours)
+    environment = child_environment() if tool.ours else lab.environment()
     try:
-        done = lab.run_in(scenario.run.vantage, argv, drop_privileges=False, timeout_s=_COMMAND_S)
+        done = subprocess.run(
+            command if tool.ours else list(_with_our_own_user(command)), env=environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=_COMMAND_S, check=False,
+        )
     except subprocess.TimeoutExpired:
         return f"no end in {_COMMAND_S:.0f} s"
     return tool.told(done.stdout + done.stderr)
+
+
+def _with_our_own_user(command: Sequence[str]) -> Iterator[str]:
+    """Root stays the machine's own root, for scamper gives up rights in a way that the lab's user namespace refuses."""
+    for word in command:
+        if os.geteuid() != 0 or word not in ("--user", "--preserve-credentials"):
+            yield word
 
 
 def _target(scenario: Scenario, scheme: str, v6: bool) -> tuple[str, str]:
@@ -148,11 +200,14 @@ def table(rows: Sequence[str]) -> str:
     head = " | ".join(["| the truth", "", *(tool.title for tool in TOOLS)]) + " |"
     lines = [
         "# What common tools say of path MTU faults", "",
-        "Made by `python -m benchmarks.mtu_tools` in the laboratory: three hops, every link 1500 bytes wide, the",
-        "narrow place made by a router in the middle. `hangs` means that the answer had not come when the time was",
-        "over. Requests are small; answers take 6 kB over http, and a handshake's flight some 4 kB over https.", "",
-        f"Linux {_number(platform.release())}, ping of iputils {_version('ping', '-V')}, "
-        f"curl {_version('curl', '--version')}."
+        "Made by `make mtu-tools` in the laboratory: two or three hops, every link 1500 bytes wide, the narrow place",
+        "made by a router in the middle. `hangs` means that the answer had not come when the time was over. Requests",
+        "are small; answers take 6 kB over http, and a handshake's flight some 4 kB over https. The nmap script knows",
+        "only IPv4. A size that scamper inferred from silence is `unsaid`. fleetprobe has no privilege, the other",
+        "tools have all.", "",
+        f"Linux {_number(platform.release())}, ping and tracepath of iputils {_version('ping', '-V')}, "
+        f"curl {_version('curl', '--version')}, nmap {_version('nmap', '--version')}, "
+        f"scamper {_version('scamper', '-v')}."
         + (f" Not installed there, so left out (-): {', '.join(missing)}." if missing else ""), "",
         head, "|---" * (len(TOOLS) + 2) + "|", *rows,
     ]
@@ -163,7 +218,8 @@ def _version(program: str, flag: str) -> str:
     path = find_program(program)
     if path is None:
         return "(not installed)"
-    return _number(subprocess.run([path, flag], capture_output=True, text=True, timeout=_COMMAND_S, check=False).stdout)
+    done = subprocess.run([path, flag], capture_output=True, text=True, timeout=_COMMAND_S, check=False)
+    return _number(done.stdout + done.stderr)
 
 
 def _number(text: str) -> str:

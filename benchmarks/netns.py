@@ -79,9 +79,12 @@ class World:
         """The command line that runs this interpreter in a namespace, without any capability."""
         return ["nsenter", f"--net={namespace_file(self.state, place)}", *_PLAIN, sys.executable, *argv]
 
-    def serve(self, ports: Iterable[int]) -> None:
-        """Answer HTTP on these ports of every address of the server machine; return when it listens."""
-        argv = ["-m", "benchmarks.netns", *map(str, ports)]
+    def serve(self, ports: Iterable[int], *words: str, module: str = "benchmarks.netns") -> None:
+        """Answer HTTP on these ports of every address of the server machine; return when it listens.
+
+        Another module may do it: it gets the words and the ports, and says `ready`.
+        """
+        argv = ["-m", module, *words, *map(str, ports)]
         child = subprocess.Popen(self.command(Place.SERVER, *argv), cwd=ROOT, stdout=subprocess.PIPE)
         self._children.append(child)
         assert child.stdout is not None

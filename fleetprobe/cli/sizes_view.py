@@ -174,7 +174,7 @@ def _open(sizes: Sizes) -> str:
         return "no size passes, so that it is not a matter of size"
     if not sizes.ordered:
         return "what passes and what stalls is not in order of size, as with loss"
-    return "not every outcome was met twice"
+    return "what lies beside that line was not met often enough"
 
 
 def _told_by_datagrams(sizes: Sizes) -> str:

@@ -18,7 +18,9 @@ Row = Mapping[str, Any]
 _LISTED: Final = 16
 _HOPS: Final = 64
 _TEXT: Final = 60
-_FACTS_OF: Final = (("survey", "other_ports"), ("origin", "rst_ttl"), ("sizes", "top_bytes"))
+_FACTS_OF: Final = (
+    ("survey", "other_ports"), ("origin", "rst_ttl"), ("hello", "hellos"), ("sizes", "top_bytes"),
+)
 """A witness by a fact that it alone records; what has none of them is the climb done again."""
 
 
@@ -32,7 +34,7 @@ def witness_of(facts: object) -> str:
 
 
 def witness_facts(facts: object, marks: Marks) -> list[tuple[str, str]]:
-    """What a survey or an origin tells, as label and words, safe to print; none for anything else."""
+    """What a survey, an origin or hellos of two lengths tell, as label and words, safe to print; else none."""
     if not isinstance(facts, Mapping):
         return []
     match witness_of(facts):
@@ -49,6 +51,8 @@ def witness_facts(facts: object, marks: Marks) -> list[tuple[str, str]]:
         case "origin":
             told = [("RST from", _hop_word(facts.get("rst_ttl"))), ("host at", _hop_word(facts.get("host_ttl"))),
                     ("passes", _word(facts.get("expires_at"))), ("hop before", _word(facts.get("by")))]
+        case "hello":
+            told = [("hellos", _hellos(facts))]
         case _:
             told = []
     return [(label, words) for label, words in told if words]
@@ -120,6 +124,14 @@ def _share(value: object) -> str:
     """How full our connection table is, when that is worth a line."""
     full = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0.8
     return f"connection table {value:.0%} full" if full else ""
+
+
+def _hellos(facts: Row) -> str:
+    """Every hello in turn with what it met, that of the climb first."""
+    raw = facts.get("hellos")
+    later = [one for one in raw[:_LISTED] if isinstance(one, Mapping)] if isinstance(raw, list | tuple) else []
+    first = {"size_bytes": facts.get("failed_bytes"), "met": facts.get("failed")}
+    return ", ".join(f"{_word(one.get('size_bytes'))} bytes {_word(one.get('met'))}" for one in (first, *later))
 
 
 def _hop_word(value: object) -> str:

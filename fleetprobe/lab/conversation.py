@@ -7,13 +7,17 @@ import contextlib
 import socket
 import ssl
 import struct
+from collections import deque
 from collections.abc import Sequence
 from typing import assert_never
 
-from fleetprobe.lab.scenario import Step, Verb
+from fleetprobe.lab.scenario import CUT_SHORT, Step, Verb
 
 MAX_CONVERSATION_S = 120.0
 _CHUNK_BYTES = 64 * 1024
+_ONCE_BYTES = 1400
+"""Less than a full segment, so that a read which comes late finds no more than one that comes at once."""
+_RECORD_HEADER_BYTES = 5
 _MAX_HEAD_BYTES = 64 * 1024
 _DRAIN_S = 5.0
 # l_onoff = 1, l_linger = 0: close() discards what is queued and sends a RST (socket(7)).
@@ -66,9 +70,10 @@ class _Wire:
                     raise _PeerGoneError
                 return data
 
-    async def secure(self) -> None:
-        """Complete a server-side handshake; later sends and receives go through it."""
+    async def secure(self, hello: bytes = b"") -> None:
+        """Complete a server-side handshake; later sends and receives go through it. `hello` has been read already."""
         tls = self._new_tls()
+        self._incoming.write(hello)
         while True:
             try:
                 tls.do_handshake()
@@ -83,6 +88,15 @@ class _Wire:
                 break
         await self.send_raw(self._outgoing.read())
         self._tls = tls
+
+    async def secure_once(self) -> bool:
+        """As `secure`, if one read brings the whole ClientHello (RFC 8446 §5.1); else nothing has been said."""
+        hello = await self._loop.sock_recv(self._sock, _ONCE_BYTES)
+        length = int.from_bytes(hello[_RECORD_HEADER_BYTES - 2 : _RECORD_HEADER_BYTES], "big")
+        whole = len(hello) >= _RECORD_HEADER_BYTES + length
+        if whole:
+            await self.secure(hello)
+        return whole
 
     async def first_flight(self) -> bytes:
         """Read a ClientHello and return the whole of the genuine answer, unsent."""
@@ -118,13 +132,18 @@ async def converse(sock: socket.socket, steps: Sequence[Step], context: ssl.SSLC
     wire = _Wire(sock, context)
     try:
         async with asyncio.timeout(MAX_CONVERSATION_S):
-            for step in steps:
+            left = deque(steps)
+            while left:
+                step = left.popleft()
                 if step.verb is Verb.RESET:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
                     return
                 if step.verb is Verb.CLOSE:
                     break
-                await _act(wire, step)
+                if step.verb is not Verb.ONCE:
+                    await _act(wire, step)
+                elif not await wire.secure_once():
+                    left = deque(CUT_SHORT[step.argument])
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_WR)
             await wire.drain(_DRAIN_S)
@@ -161,8 +180,8 @@ async def _act(wire: _Wire, step: Step) -> None:
             await wire.drain(MAX_CONVERSATION_S)
         case Verb.FAREWELL:
             await wire.farewell()
-        case Verb.CLOSE | Verb.RESET:
-            raise ValueError(f"`{step.verb}` ends a script and is played by the caller")
+        case Verb.ONCE | Verb.CLOSE | Verb.RESET:
+            raise ValueError(f"`{step.verb}` ends a script, or turns it, and is played by the caller")
         case _:
             assert_never(step.verb)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fleetprobe.lab.scenario import (
+    CUT_SHORT,
     JUMBO_BYTES,
     USUAL_MTU_BYTES,
     VANTAGES,
@@ -263,7 +264,7 @@ def _server(table: _Table) -> Server:
         raise table.error("a server has either `steps` or `backlog_full = true`")
     if server.place is not Place.SERVER and (server.backlog_full or server.nginx):
         raise table.error(f"`backlog_full` and `nginx` are for {Place.SERVER} only")
-    if any(step.verb in (Verb.TLS, Verb.FLIGHT) for step in server.steps) and not server.certificate:
+    if any(step.verb in (Verb.TLS, Verb.ONCE, Verb.FLIGHT) for step in server.steps) and not server.certificate:
         raise table.error("the steps speak TLS, so `certificate` must be given")
     return server
 
@@ -275,6 +276,8 @@ def _step(table: _Table, line: str) -> Step:
         valid = bool(argument)
         if verb is Verb.HEX:
             valid = valid and re.fullmatch(r"([0-9a-f]{2})+", argument) is not None
+    elif verb is Verb.ONCE:
+        valid = argument in CUT_SHORT
     elif verb in _NEEDS_NUMBER:
         valid = re.fullmatch(r"\d{1,8}(\.\d{1,3})?", argument) is not None
         if valid and verb is Verb.WAIT:

@@ -40,6 +40,9 @@ class Verb(StrEnum):
     """Read until a blank line has come: a whole HTTP request head."""
     TLS = "tls"
     """Complete a TLS handshake; all later verbs speak through it."""
+    ONCE = "once"
+    """`once HOW`: read once, at most 1400 bytes, and take that for the whole ClientHello. Go on as after `tls` if it
+    is; if not, end like HOW: alert (decode_error), close, reset or silence."""
     FLIGHT = "flight"
     """`flight N`: read a ClientHello and send the first N bytes of the genuine answer to it."""
     SAY = "say"
@@ -70,6 +73,16 @@ class Step:
 
     verb: Verb
     argument: str = ""
+
+
+CUT_SHORT = {
+    # A TLS alert record: level fatal (2), decode_error (50).
+    "alert": (Step(Verb.HEX, "15030300020232"), Step(Verb.CLOSE)),
+    "close": (Step(Verb.CLOSE),),
+    "reset": (Step(Verb.RESET),),
+    "silence": (Step(Verb.SILENCE),),
+}
+"""What is left to do for a server that took part of a ClientHello for the whole, by the argument of `once`."""
 
 
 class Certificate(StrEnum):

@@ -18,6 +18,7 @@ from fleetprobe.net.fake_path import (
     PathScript,
     end_of_wait,
     handshake_in_hole,
+    hello_bytes_of,
     plain_search,
     search_at,
     send_mss,
@@ -358,6 +359,7 @@ class FakeNet:
         started = self.now()
         told = stream.plan.tls(hello) if callable(stream.plan.tls) else stream.plan.tls
         told = told or Handshake(started_s=0.0, ended_s=0.0, fault=SILENT)
+        told = replace(told, hello_bytes=told.hello_bytes or hello_bytes_of(hello))
         told = handshake_in_hole(told, stream.plan.large_lost, stream.mss_bytes)
         ended = started + told.ended_s - told.started_s
         if ended > until_s or (told.fault is not None and told.fault.event is Event.SILENT):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from fleetprobe.net.interface import Address, Event, Fault, Handshake, Icmp, TcpInfo
+from fleetprobe.net.interface import Address, Event, Fault, Handshake, Hello, Icmp, TcpInfo
 from fleetprobe.net.path import DfProbe, DfSearch, Direction, Hole, Passed
 from fleetprobe.net.script import LargeLost, Say, Step
 
@@ -17,8 +17,8 @@ _HOST_TTL = 2
 """A host is two hops away, right behind a router."""
 _ANSWER_S = 0.001
 _FIRST_LOOK_S = 0.25
-_HELLO_BYTES = 1572
-"""What our ClientHello comes to since OpenSSL 3.5, whose first key share is a hybrid of 1216 bytes; 517 before."""
+_HELLO_BYTES, _SMALL_HELLO_BYTES = 1572, 365
+"""What our ClientHello comes to since OpenSSL 3.5, whose first key share is a hybrid of 1216 bytes; and without it."""
 _MSS = 1448
 
 
@@ -69,15 +69,22 @@ def hole_before(lost: LargeLost | None, mss_bytes: int | None, sent_bytes: int, 
     return lost.hole if isinstance(step, Say) and len(step.data) >= lost.from_bytes else None
 
 
+def hello_bytes_of(hello: Hello) -> int:
+    """How long a hello is, about."""
+    return max(hello.pad_to_bytes or 0, _SMALL_HELLO_BYTES if hello.small else _HELLO_BYTES)
+
+
 def handshake_in_hole(told: Handshake, lost: LargeLost | None, mss_bytes: int | None) -> Handshake:
     """The handshake, silent if its hello or the server's flight falls into the hole."""
     if lost is None or _fits(lost, mss_bytes):
         return told
     forward = lost.hole.direction is Direction.FORWARD
-    if (_HELLO_BYTES if forward else told.bytes_received) < lost.from_bytes:
+    if (told.hello_bytes if forward else told.bytes_received) < lost.from_bytes:
         return told
-    silent = Fault(Event.SILENT)
-    return Handshake(started_s=0.0, ended_s=0.0, fault=silent, hole=lost.hole, lag_ms=told.lag_ms)
+    return Handshake(
+        started_s=0.0, ended_s=0.0, fault=Fault(Event.SILENT), hole=lost.hole, lag_ms=told.lag_ms,
+        hello_bytes=told.hello_bytes,
+    )
 
 
 def end_of_wait(started_s: float, until_s: float, hole_s: float | None) -> float:

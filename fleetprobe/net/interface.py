@@ -114,6 +114,9 @@ class Segments:
     and 40 more over IPv4 or 60 more over IPv6, in either direction."""
     piece_bytes: int | None = None
     """No segment of ours carries more than so many bytes of data; the other side's are as usual."""
+    tail_bytes: int = 0
+    """The last bytes of all that is sent at once go in a small segment of their own: it is acknowledged where a large
+    one before it vanishes."""
     may_fragment: bool = False
     """Over IPv4 routers may fragment what we send (ip(7) IP_PMTUDISC_DONT); over IPv6 no router does."""
 
@@ -262,6 +265,12 @@ class Hello:
     alpn: tuple[str, ...] = ("http/1.1",)
     ca_file: str | None = None
     """PEM bundle that replaces the system's trust."""
+    small: bool = False
+    """Offer the one group that every TLS 1.3 server has (P-256, RFC 8446 §9.1): some 360 bytes, a quarter of the
+    usual hello, whose first key share is post-quantum. Nothing is verified then."""
+    pad_to_bytes: int | None = None
+    """Make the hello exactly so long, by names of protocols that do not exist, behind those of `alpn` (RFC 7301);
+    one that is longer already gets one such name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +286,8 @@ class Handshake:
     openssl_reason_code: int | None = None
     first_bytes: bytes = b""
     """The first bytes the peer sent, at most 64."""
+    hello_bytes: int = 0
+    """What we sent first, the header of the record (RFC 8446 §5.1) included."""
     bytes_received: int = 0
     bytes_unacked: int = 0
     """Our bytes that the peer's kernel never acknowledged, at the end."""

@@ -165,6 +165,8 @@ class Hole:
     """Since the connection began; None on kernels before 5.4."""
     retransmits: int
     """Ours, in all."""
+    receive_mss_bytes: int = 0
+    """The largest segment that came in order, without options, or an estimate of the kernel's before any came."""
 
 
 def meaning(address: Address, icmp: Icmp) -> Passed:

@@ -16,7 +16,7 @@ from fleetprobe.cli.scan_view import LAYERS, ScanView
 from fleetprobe.cli.shell_words import folded
 from fleetprobe.cli.terminal import ASCII, UNICODE, Marks, console, marks_for, show
 from fleetprobe.cli.waterfall import remark
-from fleetprobe.cli.witness_view import witness_facts
+from fleetprobe.cli.witness_view import witness_facts, witness_of
 from tests.cli.program import SGR
 from tests.cli.rows import failed, layers, run_end
 from tests.cli.screen import HOSTILE, assert_harmless, drawn, on_terminal, poisoned
@@ -237,6 +237,23 @@ def test_where_a_rst_came_from_is_drawn() -> None:
     assert dict(witness_facts(facts, UNICODE)) == {
         "RST from": "hop 2", "host at": "hop 3", "passes": "198.18.12.2", "hop before": "198.18.1.1",
     }
+
+
+def test_hellos_of_two_lengths_are_drawn_in_turn() -> None:
+    facts = {
+        "failed_bytes": 1572, "failed": "dropped", "segment_bytes": 536,
+        "hellos": [{"size_bytes": 524, "met": "answered"}, {"size_bytes": 1572, "met": "dropped"}],
+    }
+    assert witness_of(facts) == "hello"
+    assert dict(witness_facts(facts, UNICODE)) == {
+        "hellos": "1572 bytes dropped, 524 bytes answered, 1572 bytes dropped",
+    }
+
+
+@pytest.mark.parametrize("wrong", [None, 7, "x", {}, [None, 3, {"size_bytes": [1]}], [{"met": {"a": 1}}]])
+def test_odd_hellos_do_no_harm(wrong: object) -> None:
+    for facts in ({"hellos": wrong}, {"hellos": wrong, "failed": wrong, "failed_bytes": wrong}):
+        assert isinstance(dict(witness_facts(facts, UNICODE))["hellos"], str)
 
 
 def test_sockets_are_listed_only_when_a_witness_opened_some() -> None:

@@ -290,6 +290,12 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "tls.name_mismatch": _verify(62, 64),
     "tls.version_unsupported": _alert(70),
     "tls.alert": _alert(80),
+    # What certificate the small hello is answered with does not matter.
+    "tls.large_hello_intolerant": lambda seen: _all(
+        seen,
+        lambda a: a["tls"]["ending"] in ("done", "verify")
+        and a["long_hello"]["ending"] in ("closed", "reset", "refused", "silent"),
+    ),
     "tls.slow": _both(healthy, lambda seen: _all(seen, lambda a: a["tls"]["ms"] >= SLOW_HANDSHAKE_MS)),
     "http.status": lambda seen: _status(404)(seen) or _status(500)(seen),
     "http.bad_gateway": _status(502),

@@ -70,6 +70,61 @@ def test_the_flight_of_a_handshake_is_long_or_short(tmp_path: Path, kind: Certif
     client.do_handshake()
 
 
+@pytest.mark.parametrize(("how", "heard"), [
+    ("alert", "15030300020232"), ("close", ""), ("reset", "ECONNRESET"), ("silence", "timed out"),
+])
+@pytest.mark.parametrize("record_bytes", [1401, 4000])
+def test_a_server_that_reads_once_ends_as_it_is_told_when_the_hello_is_longer(
+    how: str, heard: str, record_bytes: int
+) -> None:
+    hello = b"\x16\x03\x01" + (record_bytes - 5).to_bytes(2, "big")
+
+    async def main() -> str:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as ours:
+            ours.setblocking(False)
+            await loop.sock_connect(ours, server.getsockname())
+            theirs, _ = server.accept()
+            theirs.setblocking(False)
+            await loop.sock_sendall(ours, hello.ljust(record_bytes, b"x"))
+            talk = asyncio.create_task(converse(theirs, [Step(Verb.ONCE, how), Step(Verb.SAY, "answer")], None))
+            try:
+                async with asyncio.timeout(0.3):
+                    return (await loop.sock_recv(ours, 4096)).hex()
+            except TimeoutError:
+                return "timed out"
+            except ConnectionResetError as error:
+                return errno.errorcode[error.errno or 0]
+            finally:
+                ours.close()
+                await talk
+
+    assert asyncio.run(main()) == heard
+
+
+def test_a_server_that_reads_once_goes_on_over_tls_when_that_was_the_whole_hello(tmp_path: Path) -> None:
+    (scenario,) = load_fleet(only=["tls-large-hello"])
+    write_pki(tmp_path, [scenario])
+    context = tls_context(server_file(tmp_path, scenario, scenario.servers[0]))
+
+    async def main() -> bytes:
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        trust = ssl.create_default_context(cafile=authority_file(tmp_path))
+        trust.set_ecdh_curve("prime256v1")
+        steps = [Step(Verb.ONCE, "close"), Step(Verb.SAY, "answer"), Step(Verb.FAREWELL)]
+        talk = asyncio.create_task(converse(theirs, steps, context))
+        try:
+            reader, writer = await asyncio.open_connection(sock=ours, ssl=trust, server_hostname="long-hello.lab.test")
+            said = await reader.read(6)
+            writer.close()
+            return said
+        finally:
+            await talk
+
+    assert asyncio.run(asyncio.wait_for(main(), 10)) == b"answer"
+
+
 def test_what_is_no_namespace_is_refused_and_we_stay_where_we_are(tmp_path: Path) -> None:
     home = os.readlink("/proc/thread-self/ns/net")
     (tmp_path / "file").touch()

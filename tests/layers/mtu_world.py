@@ -35,6 +35,7 @@ def swallowing(passes_mss: int | None, address: str = V4) -> FakeNet:
 
 
 def climbed(*rungs: tuple[int, Met], **more: Any) -> MtuFacts:
-    return MtuFacts(
-        address=HOST, port=80, top_bytes=1500, rungs=tuple(Rung(size, met) for size, met in rungs), **more
-    )
+    """Stalls show the sign of the climb's hole, if it has one."""
+    seen = more.get("hole")
+    told = (Rung(size, met, seen if met is Met.STALLS else None) for size, met in rungs)
+    return MtuFacts(address=HOST, port=80, top_bytes=1500, rungs=tuple(told), **more)

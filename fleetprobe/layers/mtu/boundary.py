@@ -17,22 +17,24 @@ _AT_ONCE, _AT_ONCE_IF_WIDE, _AT_ONCE_SINCE_WIDE = 4, 2, 3
 """Sizes asked side by side, so that a round costs one stall: four find a byte among 125 in three rounds. Between jumbo
 sizes two, and then three, take more rounds and fewer connections."""
 _MOST_ROUNDS = 8
+_LONG_WAY = 6
 
 
-async def climb(exchange: Exchange, net: Net, sizes: Sequence[int], floor: Rung) -> list[Rung]:
-    """From a floor that was asked already over these sizes to the first stall; then both sides of the boundary again.
+async def climb(exchange: Exchange, net: Net, sizes: Sequence[int], floor: Sequence[Rung]) -> list[Rung]:
+    """From what was asked already over the further sizes to the first stall; then both sides of the boundary again.
 
-    What passes is asked for three times in all, which costs no time: of several ways to a host only one may have a
-    hole. The usual sizes that were stepped over are asked in the same round, twice each.
+    What passes is asked for three times in all, or twice after a long way up, which costs no time: of several ways to
+    a host only one may have a hole. The usual sizes that were stepped over are asked in the same round, twice each.
     """
-    rungs = [floor]
+    rungs = list(floor)
     for size in sizes:
         if rungs[-1].met is not Met.PASSES:
             break
         rungs.append(await exchange.at(size))
-    if len(rungs) > 1 and rungs[-1].met is Met.STALLS:
+    if len(rungs) > 1 and [rung.met for rung in rungs[-2:]] == [Met.PASSES, Met.STALLS]:
         below, above = rungs[-2].size_bytes, rungs[-1].size_bytes
-        rungs += await repeated(exchange, net, (below, below, *2 * steps_between(below, above), above))
+        passed = (below, below) if len(rungs) < _LONG_WAY else (below,)
+        rungs += await repeated(exchange, net, (*passed, *2 * steps_between(below, above), above))
     return rungs
 
 

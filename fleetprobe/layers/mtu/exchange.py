@@ -12,10 +12,15 @@ from fleetprobe.model.verdict import Finding
 from fleetprobe.net.interface import Net, Segments
 from fleetprobe.net.path import Hole
 
-_STALL_RTTS = 8.0
+_STALL_RTTS = 6.0
 STALL_S = 0.8
 """Long enough for two retransmits (RFC 6298: the first after 0.2 to 1 s), so that one lost packet is no stall."""
 _MOST_THOUGHT_S = 1.5
+_FEWEST_RTTS = 2.0
+"""Of an exchange that passes: the connection, and the request with its answer."""
+_TAIL_BYTES = 8
+_LADDER_S, _LADDER_RTTS = 8.0, 40.0
+"""What all exchanges together may take; where many packets are lost each of them is slow, and nothing is learnt."""
 _WIDEST_PAD_BYTES = 9000
 """Nobody takes a header of two packets of a loopback's size."""
 _SPARE_BYTES = 200
@@ -37,6 +42,8 @@ class Exchange:
         self._thought_s = thought_s
         self._large = large
         self._dial = ground.facts["tcp"].dial
+        rtts_s = _LADDER_RTTS * (self._dial.rtt_ms or 0.0) / 1000.0
+        self._until_s = ground.until(_LADDER_S + rtts_s, net.now())
 
     @property
     def fills_segments(self) -> bool:
@@ -57,14 +64,17 @@ class Exchange:
         `large`: with a request that fills several segments; the others as in `Segments`.
         """
         mss = None if size_bytes >= self._top_bytes else mss_of(size_bytes, self._dial.address.family)
-        segments = Segments(mss_bytes=mss, piece_bytes=piece_bytes, may_fragment=may_fragment)
+        segments = Segments(
+            mss_bytes=mss, piece_bytes=piece_bytes, tail_bytes=_TAIL_BYTES, may_fragment=may_fragment
+        )
         thought_s = min(2 * self._thought_s, _MOST_THOUGHT_S)
         ground = self._inner(segments, large or self._large)
         began_s = self._net.now()
         try:
             rung = await self._climbed(ground, size_bytes, budget_s + thought_s)
             if rung.met is Met.PASSES:
-                self._thought_s = max(self._thought_s, self._net.now() - began_s)
+                took_s = self._net.now() - began_s
+                self._thought_s = max(self._thought_s, took_s - _FEWEST_RTTS * self._rtt_s(ground))
             return rung
         finally:
             if ground.stream is not None:
@@ -95,7 +105,7 @@ class Exchange:
         return Ground(
             target=replace(outer.target, timeout_s=None),
             policy=replace(outer.policy, witnesses=False),
-            deadline=outer.deadline,
+            deadline=self._until_s,
             addresses=outer.addresses,
             address=outer.address,
             segments=segments,

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from fleetprobe.layers.mtu.sizes import mss_of
+from fleetprobe.layers.mtu.sizes import mss_of, packet_of
 from fleetprobe.model.verdict import Finding
 from fleetprobe.net.interface import Address
 from fleetprobe.net.known_path import ProvenHole
 from fleetprobe.net.path import DfSearch, Direction, Hole, Passed
 
-_TWICE = 2
+_TWICE, _UNSIGNED = 2, 5
+"""How often either side of a boundary must have been seen, with a sign from the kernel and without one."""
 
 
 class Met(StrEnum):
@@ -111,7 +112,8 @@ class MtuFacts:
         The order of the sizes must hold for every exchange, and both sides must have been seen twice. Where another
         target has proven both, one exchange below and one stall are enough.
         """
-        own = _boundary((*self.rungs, *self.refined)) or _boundary(self.rungs)
+        least = _TWICE if self.signed else _UNSIGNED
+        own = _boundary((*self.rungs, *self.refined), least) or _boundary(self.rungs, least)
         known = self.known
         if own is None and known is not None and self._confirms(known):
             return known.passes_bytes, known.stalls_bytes
@@ -152,8 +154,15 @@ class MtuFacts:
 
     @property
     def signed(self) -> bool:
-        """Whether the kernel itself saw segments missing, in the climb or in an exchange that stalled."""
-        return self.hole is not None or any(rung.hole is not None for rung in self.rungs)
+        """Whether the kernel itself saw segments missing, in an exchange that stalled at the boundary too."""
+        steps = self.steps
+        above = [rung for rung in self.rungs if steps is not None and rung.size_bytes >= steps[1]]
+        return any(self._credible(rung.hole) for rung in above)
+
+    @property
+    def steps(self) -> tuple[int, int] | None:
+        """The two sizes between which passing ends, as far as the ladder has come, proven or not."""
+        return _boundary(self.rungs, _TWICE)
 
     @property
     def reported(self) -> int | None:
@@ -181,7 +190,7 @@ class MtuFacts:
     def direction(self) -> str | None:
         """Which way large packets vanish, as far as all kinds of evidence tell."""
         stalls = (self.hole, *(rung.hole for rung in self.rungs), self.in_pieces.hole if self.in_pieces else None)
-        seen = {hole.direction for hole in stalls if hole is not None}
+        seen = {hole.direction for hole in stalls if hole is not None and self._credible(hole)}
         if self._datagrams_vanish():
             seen.add(Direction.FORWARD)
         if self.known is not None:
@@ -228,12 +237,22 @@ class MtuFacts:
 
     def _datagrams_vanish(self) -> bool:
         """Whether those of ours end at the very boundary; what a router reports is another matter."""
-        boundary = _boundary(self.rungs)
+        boundary = self.steps
         if boundary is None or self.search is None:
             return False
         met = {probe.size_bytes: probe.outcome for probe in self.search.probes if probe.ttl is None}
         large = {outcome for size, outcome in met.items() if size >= boundary[1]}
         return met.get(boundary[0]) is Passed.PASSED and large == {Passed.SILENT}
+
+    def _credible(self, hole: Hole | None) -> bool:
+        """Whether nothing speaks against a sign: packets as large as those that are to vanish have passed that way."""
+        if hole is None or self.steps is None:
+            return hole is not None
+        stalls = self.steps[1]
+        if hole.direction is Direction.REVERSE:
+            return packet_of(hole.receive_mss_bytes, self.address.family) < stalls
+        search = self.search
+        return search is None or max(search.largest_passed or 0, search.echoed_bytes or 0) < stalls
 
     def _confirms(self, known: ProvenHole) -> bool:
         """Whether small packets pass here too, and a stall was met that fits: the climb's own, or another."""
@@ -251,8 +270,8 @@ def _directions(known: ProvenHole) -> Sequence[Direction]:
     return [way for way in Direction if known.direction in (way, "both")]
 
 
-def _boundary(rungs: Sequence[Rung]) -> tuple[int, int] | None:
-    """The two sizes between which passing ends, if every exchange fits and both were seen twice."""
+def _boundary(rungs: Sequence[Rung], least: int) -> tuple[int, int] | None:
+    """The two sizes between which passing ends, if every exchange fits and both were seen so often."""
     met: dict[int, list[Met]] = {}
     for rung in rungs:
         met.setdefault(rung.size_bytes, []).append(rung.met)
@@ -261,7 +280,7 @@ def _boundary(rungs: Sequence[Rung]) -> tuple[int, int] | None:
     if not passed or not stalled or len(passed) + len(stalled) < len(met):
         return None
     passes, stalls = max(passed), min(stalled)
-    if passes >= stalls or len(met[passes]) < _TWICE or len(met[stalls]) < _TWICE:
+    if passes >= stalls or min(len(met[passes]), len(met[stalls])) < least:
         return None
     return passes, stalls
 

@@ -74,12 +74,12 @@ async def prove(facts: MtuFacts, exchange: Exchange, path: KnownPath, ground: Gr
             told = await _as_known(facts, exchange, path.hole)
             if told.boundary is not None:
                 return replace(told, proof_ms=exchange.since_first_syn_ms())
-        facts = await _climbed(facts, exchange, floor, net)
+        facts = await _surely(await _climbed(facts, exchange, floor, net), exchange, net)
         if facts.boundary is None:
             return facts
         facts = replace(facts, proof_ms=exchange.since_first_syn_ms())
-        facts = await look_around(facts, exchange, ground, net)
-        if held:
+        facts = await _surely(await look_around(facts, exchange, ground, net), exchange, net)
+        if held and facts.boundary is not None:
             path.hole = _proven(facts)
     finally:
         if held:
@@ -91,25 +91,31 @@ async def prove(facts: MtuFacts, exchange: Exchange, path: KnownPath, ground: Gr
 
 async def _climbed(facts: MtuFacts, exchange: Exchange, floor: Rung | None, net: Net) -> MtuFacts:
     """The ladder from the floor up, or from below where the floor itself vanishes."""
-    floor = floor or await exchange.at(FLOOR_BYTES)
     sizes: Sequence[int] = milestones_to(facts.top_bytes)
-    if floor.met is Met.STALLS and facts.hole is not None:
-        lowest = await exchange.at(DEEP_BYTES[0])
-        if lowest.met is Met.PASSES:
-            floor, sizes = lowest, DEEP_BYTES[1:]
-    facts = replace(facts, rungs=(*facts.rungs, *await climb(exchange, net, sizes, floor)))
-    if facts.boundary is not None and not facts.signed:
-        more = await repeated(exchange, net, _UNSIGNED_REPEATS * facts.boundary)
-        facts = replace(facts, rungs=(*facts.rungs, *more))
-    return facts
+    lowest = [floor] if floor is not None else await repeated(exchange, net, (FLOOR_BYTES, sizes[0]))
+    sizes = [size for size in sizes if size > lowest[-1].size_bytes]
+    if lowest[0].met is Met.STALLS and facts.hole is not None:
+        deeper = await exchange.at(DEEP_BYTES[0])
+        if deeper.met is Met.PASSES:
+            lowest, sizes = [deeper], DEEP_BYTES[1:]
+    return replace(facts, rungs=(*facts.rungs, *await climb(exchange, net, sizes, lowest)))
+
+
+async def _surely(facts: MtuFacts, exchange: Exchange, net: Net) -> MtuFacts:
+    """Both sides of the boundary more often, where no sign bears it out, or something speaks against the sign."""
+    if facts.steps is None or facts.signed or facts.boundary is not None:
+        return facts
+    more = await repeated(exchange, net, _UNSIGNED_REPEATS * facts.steps)
+    return replace(facts, rungs=(*facts.rungs, *more))
 
 
 def _thought_s(facts: MtuFacts, ground: Ground, net: Net) -> float:
     """How long the server took before the kernel saw the first of its bytes that came too early."""
     if ground.stall is None or facts.hole is None:
         return 0.0
-    connected_s: float = ground.facts["tcp"].dial.ended_s
-    return max(0.0, net.now() - facts.hole.since_ms / 1000.0 - connected_s)
+    dial = ground.facts["tcp"].dial
+    asked_s: float = dial.ended_s + (dial.rtt_ms or 0.0) / 1000.0
+    return max(0.0, net.now() - facts.hole.since_ms / 1000.0 - asked_s)
 
 
 async def _as_known(facts: MtuFacts, exchange: Exchange, hole: ProvenHole) -> MtuFacts:

@@ -10,7 +10,7 @@ from fleetprobe.layers.first_bytes import name_protocol, printable
 from fleetprobe.layers.tls.alerts import CLOSE_NOTIFY, FATAL, PROTOCOL_VERSION, USER_CANCELED, alert_name
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.model.verdict import Confidence, Finding
-from fleetprobe.net.interface import Event, Fault
+from fleetprobe.net.interface import Event, Fault, Handshake
 
 _RECORD_TYPES: Final = range(0x14, 0x19)
 _LAG_SHARE: Final = 0.5
@@ -42,7 +42,7 @@ def broken(facts: TlsFacts, fault: Fault) -> Finding:
     first = facts.handshake.first_bytes
     if first and not begins_record(first):
         return _not_tls(facts, first)
-    if alert := fatal_alert(facts, fault):
+    if alert := fatal_alert(facts.handshake, fault):
         return _alert(facts, alert)
     if any(number == PROTOCOL_VERSION for _, number in facts.handshake.alerts_sent):
         summary = f"{facts.address} chose a TLS version that this client does not speak"
@@ -65,9 +65,9 @@ def begins_record(first: bytes) -> bool:
     return len(first) < 2 or (first[1] == 3 and (len(first) < 3 or first[2] <= 4))
 
 
-def fatal_alert(facts: TlsFacts, fault: Fault) -> int | None:
+def fatal_alert(handshake: Handshake, fault: Fault) -> int | None:
     """The number of the alert that ended it: a fatal one, or in TLS 1.3 any that made the library stop."""
-    for level, number in reversed(facts.handshake.alerts_received):
+    for level, number in reversed(handshake.alerts_received):
         ends = level == FATAL or (fault.event is Event.ERROR and fault.errno_name is None)
         if ends and number not in (CLOSE_NOTIFY, USER_CANCELED):
             return number

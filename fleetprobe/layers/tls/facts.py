@@ -31,6 +31,7 @@ class TlsFacts:
     | errno_name | text | the kernel's errno, when it gave one |
     | duration_ms, rtt_ms | number | hello to last flight as the kernel reported it; round trip (TCP_INFO) |
     | lag_ms | number | how late our own loop was meanwhile |
+    | hello_bytes | int | our ClientHello as sent, when it did not complete |
     | bytes_received, bytes_unacked | int | of the handshake; ours that the far kernel never acknowledged |
     | hole | text | forward, reverse: the way in which segments are missing while later ones came (TCP_INFO) |
     | first_bytes | text | what the peer sent first, when it did not complete |
@@ -87,6 +88,7 @@ class TlsFacts:
             "duration_ms": round(self.duration_ms, 3),
             "rtt_ms": self.rtt_ms,
             "lag_ms": round(seen.lag_ms, 3),
+            "hello_bytes": (seen.hello_bytes or None) if fault else None,
             "bytes_received": seen.bytes_received,
             "bytes_unacked": seen.bytes_unacked,
             "hole": str(seen.hole.direction) if seen.hole else None,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fleetprobe.layer import Ground, Layer, Witness
-from fleetprobe.layers.tls import chain, exchange
+from fleetprobe.layers.tls import chain, exchange, large_hello
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.judge import EMITS, judge
-from fleetprobe.layers.tls.names import address_of
-from fleetprobe.net.interface import Hello, Net
+from fleetprobe.layers.tls.offer import asked_name, offer
+from fleetprobe.net.interface import Net
 
 _CERTIFICATES_READ = 16
 _LAST_WORD_S = 0.5
@@ -23,16 +23,9 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     assert ground.address is not None
     info = ground.stream.info()
     target = ground.target
-    asked = (target.sni or target.host).rstrip(".")
-    hello = Hello(
-        server_name=None if address_of(asked) else asked,
-        # A server of another protocol may refuse an offer of HTTP (RFC 7301 §3.2), so only https makes it.
-        alpn=("http/1.1",) if target.service == "https" else (),
-        ca_file=target.ca_file,
-    )
     until_s = ground.until(ground.exchange_s, net.now())
     hole_s = ground.hole_s(info.rtt_ms if info else None)
-    handshake, stream = await net.handshake(ground.stream, hello, until_s, hole_s)
+    handshake, stream = await net.handshake(ground.stream, offer(target), until_s, hole_s)
     last_word = None
     if stream is not None:
         ground.stream = stream
@@ -43,7 +36,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     text = ground.address.text
     return TlsFacts(
         address=f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}",
-        server_name=asked,
+        server_name=asked_name(target),
         handshake=handshake,
         certificates=tuple(read(der) for der in handshake.chain_der[:_CERTIFICATES_READ]),
         rtt_ms=info.rtt_ms if info else None,
@@ -55,7 +48,7 @@ LAYER = Layer(
     name="tls",
     probe=probe,
     judge=judge,
-    emits=EMITS,
+    emits=EMITS | large_hello.EMITS,
     duration="tls_handshake_duration_ms",
     everywhere=False,
     witnesses=(Witness(name="again", when=exchange.SILENT),),

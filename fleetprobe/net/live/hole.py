@@ -92,4 +92,5 @@ def _hole(direction: Direction, info: TcpInfo, lasted_s: float) -> Hole:
         data_segments_in=info.data_segments_in,
         out_of_order_segments=info.out_of_order_segments,
         retransmits=info.total_retransmits,
+        receive_mss_bytes=info.receive_mss_bytes if info.bytes_received else 0,
     )

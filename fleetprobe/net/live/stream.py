@@ -10,7 +10,7 @@ from contextlib import suppress
 from socket import SocketType  # the bare C type: a third cheaper than its Python wrapper
 
 from fleetprobe.net.classify import fault_of, fault_of_error
-from fleetprobe.net.interface import Event, Fault, Received, TcpInfo
+from fleetprobe.net.interface import USUAL_SEGMENTS, Event, Fault, Received, Segments, TcpInfo
 from fleetprobe.net.live import errqueue
 from fleetprobe.net.live.hole import HoleWatch, holds_later_bytes
 from fleetprobe.net.live.reactor import READ, WRITE, Reactor, Ready
@@ -31,10 +31,10 @@ class TcpStream:
     peer_alpn: str | None = None
 
     def __init__(
-        self, sock: SocketType, reactor: Reactor, gone: Fault | None = None, piece_bytes: int | None = None
+        self, sock: SocketType, reactor: Reactor, gone: Fault | None = None, segments: Segments = USUAL_SEGMENTS
     ) -> None:
-        """`gone` says that the connection has ended already, and how; `piece_bytes` as in `Segments`."""
-        self._piece_bytes = piece_bytes
+        """`gone` says that the connection has ended already, and how."""
+        self._segments = segments
         self._gone = gone
         self._sock: SocketType | None = sock
         self._keep: Callable[[SocketType], bool] | None = None
@@ -46,7 +46,7 @@ class TcpStream:
 
     async def send(self, data: bytes, until_s: float) -> Received:
         """Send all of `data`; DONE, or how it failed."""
-        rest = memoryview(data)
+        rest, usual = memoryview(data), self._segments is USUAL_SEGMENTS
         if self._gone is not None:
             return self._lost(self._gone)
         if not self._hurried and self._sock is not None:
@@ -57,8 +57,7 @@ class TcpStream:
             if self._sock is None:
                 return self._lost(fault_of(errno.EBADF))
             try:
-                # Without delay each piece is a segment of its own, as long as the window lets it go at once.
-                rest = rest[self._sock.send(rest[: self._piece_bytes]) :]
+                rest = rest[self._sock.send(rest if usual else self._piece(rest)) :]
             except BlockingIOError:
                 mask, at = await self._reactor.ready(self._fd, WRITE, until_s)
                 if not mask:
@@ -67,6 +66,11 @@ class TcpStream:
                 if not self._is_soft(no):
                     return self._lost(fault_of_error(no))
         return Received(data=b"", event=Event.DONE, at_s=self._reactor.now())
+
+    def _piece(self, rest: memoryview) -> memoryview:
+        """What goes next: without delay each is a segment of its own, as long as the window lets it go at once."""
+        tail = self._segments.tail_bytes
+        return (rest[:-tail] if 0 < tail < len(rest) else rest)[: self._segments.piece_bytes]
 
     async def receive(self, limit_bytes: int, until_s: float, hole_s: float | None = None) -> Received:
         """The next bytes, at most `limit_bytes`, or how the waiting ended; with `hole_s` early at a hole."""

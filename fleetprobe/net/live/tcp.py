@@ -144,7 +144,7 @@ class _Attempt:
         if dial.fault is not None or self._sock is None:
             return None
         sock, self._sock = self._sock, None
-        return TcpStream(sock, self.reactor, self._gone, self.segments.piece_bytes)
+        return TcpStream(sock, self.reactor, self._gone, self.segments)
 
     def end(self) -> None:
         """Close the socket, unless it was handed over."""

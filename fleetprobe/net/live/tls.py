@@ -15,6 +15,7 @@ from OpenSSL import SSL, crypto
 
 from fleetprobe.net.interface import Event, Fault, Handshake, Hello, Received, Stream, TcpInfo
 from fleetprobe.net.live import trust
+from fleetprobe.net.live.tls_hello import connection_for, only_p256, outgoing
 from fleetprobe.net.path import Hole
 
 _FIRST_BYTES = 64
@@ -38,6 +39,7 @@ class _Seen:
     started_s: float = 0.0
     at_s: float = 0.0
     lag_ms: float = 0.0
+    hello: int = 0
     sent: int = 0
     acked_before: int = 0
     received: int = 0
@@ -62,6 +64,7 @@ class Handshaker:
         self._clock = clock
         self._lag_ms = lag_ms
         self._trusted: dict[str | None, tuple[SSL.Context, Mapping[str, object]]] = {}
+        self._small: SSL.Context | None = None
 
     def trust(self, ca_file: str | None) -> Mapping[str, object]:
         """What verification stands on: `source`, `count`, `skipped`, `sha256` over the sorted fingerprints.
@@ -79,7 +82,8 @@ class Handshaker:
         """
         seen = _Seen()
         await self._turn()
-        connection = _connection(self._trust(hello.ca_file)[0], hello, seen)
+        context = self._small_context() if hello.small else self._trust(hello.ca_file)[0]
+        connection = connection_for(context, hello, seen, _Seen)
         info = stream.info()
         seen.acked_before = info.bytes_acked if info else 0
         seen.started_s = seen.at_s = self._clock()
@@ -121,6 +125,12 @@ class Handshaker:
             with suppress(SSL.Error):
                 connection.recv(1)
 
+    def _small_context(self) -> SSL.Context:
+        if self._small is None:
+            self._small = _context()
+            only_p256(self._small)
+        return self._small
+
     def _trust(self, ca_file: str | None) -> tuple[SSL.Context, Mapping[str, object]]:
         known = self._trusted.get(ca_file)
         if known is None:
@@ -154,7 +164,7 @@ class TlsStream:
                 rest = rest[self._connection.send(rest[:_SEND_BYTES]) :]
         except SSL.Error:
             return self._failed()
-        return await self._below.send(_outgoing(self._connection), until_s)
+        return await self._below.send(outgoing(self._connection), until_s)
 
     async def receive(self, limit_bytes: int, until_s: float, hole_s: float | None = None) -> Received:
         """The next application bytes, or how the waiting ended: close_notify and FIN are CLOSED alike."""
@@ -194,7 +204,7 @@ class TlsStream:
 
     async def _exchange(self, until_s: float, hole_s: float | None) -> Received | None:
         """One round with the stream below; None when something came that may hold data."""
-        if out := _outgoing(self._connection):
+        if out := outgoing(self._connection):
             sent = await self._below.send(out, until_s)
             if sent.event is not Event.DONE:
                 return sent
@@ -209,18 +219,6 @@ class TlsStream:
     def _failed(self) -> Received:
         fault = Fault(event=Event.ERROR, detail="tls", alert=self.peer_alert)
         return Received(data=b"", event=Event.ERROR, fault=fault, at_s=self._seen.at_s)
-
-
-def _connection(context: SSL.Context, hello: Hello, seen: _Seen) -> SSL.Connection:
-    connection = SSL.Connection(context, None)
-    connection.set_app_data(seen)
-    connection.set_connect_state()
-    connection.request_ocsp()
-    if hello.server_name is not None:
-        connection.set_tlsext_host_name(hello.server_name.encode("ascii"))
-    if hello.alpn:
-        connection.set_alpn_protos([name.encode("ascii") for name in hello.alpn])
-    return connection
 
 
 def _step(connection: SSL.Connection, seen: _Seen) -> bool | Fault:
@@ -253,17 +251,9 @@ def _feed(connection: SSL.Connection, seen: _Seen, data: bytes) -> Fault | None:
     return None
 
 
-def _outgoing(connection: SSL.Connection) -> bytes:
-    parts = []
-    while True:
-        try:
-            parts.append(connection.bio_read(_READ_BYTES))
-        except SSL.WantReadError:
-            return b"".join(parts)
-
-
 async def _send_out(stream: Stream, connection: SSL.Connection, seen: _Seen, until_s: float) -> Fault | None:
-    out = _outgoing(connection)
+    out = outgoing(connection)
+    seen.hello = seen.hello or len(out)
     seen.sent += len(out)
     sent = await stream.send(out, until_s) if out else None
     if sent is None or sent.event is Event.DONE:
@@ -284,6 +274,7 @@ def _answer(
         fault=fault,
         openssl_reason=seen.reason,
         first_bytes=seen.first,
+        hello_bytes=seen.hello,
         bytes_received=seen.received,
         bytes_unacked=_unacked(seen, info),
         alerts_received=tuple(seen.alerts_received),
@@ -331,7 +322,13 @@ def _on_staple(connection: SSL.Connection, staple: bytes, _: object) -> bool:
 
 
 def _build(ca_file: str | None) -> tuple[SSL.Context, Mapping[str, object]]:
-    """A context that completes whatever can be completed, and what it trusts.
+    """A context, and what it trusts."""
+    context = _context()
+    return context, trust.load(context, ca_file)
+
+
+def _context() -> SSL.Context:
+    """A context that completes whatever can be completed.
 
     Security level 0 and TLS 1.0 are offered because weak is a finding, not a failure to look.
     """
@@ -343,4 +340,4 @@ def _build(ca_file: str | None) -> tuple[SSL.Context, Mapping[str, object]]:
     context.set_verify(SSL.VERIFY_PEER, _on_verify)
     context.set_info_callback(_on_info)
     context.set_ocsp_client_callback(_on_staple)
-    return context, trust.load(context, ca_file)
+    return context
