@@ -14,7 +14,7 @@ from fleetprobe.engine.beside import Beside
 from fleetprobe.engine.budget import Gate, Guard
 from fleetprobe.engine.one import Examiner
 from fleetprobe.examination import Climb, Step
-from fleetprobe.layer import Ground, Layer, Stall
+from fleetprobe.layer import Ground, Layer
 from fleetprobe.layers.ladders import ladder_of
 from fleetprobe.model.policy import Policy, Slow
 from fleetprobe.model.target import Target
@@ -172,10 +172,7 @@ def test_a_silence_counts_only_where_the_second_climb_had_time_to_hear(below_s: 
             await asyncio.sleep(until_s - started)
             climb.add(silence(started, now()))
 
-        async def never(climb: Climb, stall: Stall) -> None:
-            raise AssertionError("no hole was seen")
-
-        beside = Beside(begin, never, now)
+        beside = Beside(begin, None, now)
         layer = Layer(name="http", probe=probe, judge=lambda *_: silence(0.0, 0.0).findings, emits=frozenset())
         target = Target(service="http", host="192.0.2.1", port=80)
         ground = Ground(target=target, policy=Policy(exchange_s=0.6, beside_s=0.2), deadline=now() + 9.0)

@@ -191,13 +191,6 @@ HOLES: dict[str, Callable[[Observation], bool]] = {
 """Direction to the marks of a hole in it, at one address as `sizes.py` sees it."""
 
 
-def _hole_at_hand(address: Observation) -> bool:
-    """The target's own exchange is well; a longer request, or another port of its address, meets a hole."""
-    return bool(address["own_large"]["ending"] == "whole") and (
-        _lost_going(address, "long") or bool(address["some_port_stuck"])
-    )
-
-
 def _all_whole(address: Observation) -> bool:
     endings = {address[f"{what}_{segments}"]["ending"] for what in ("own", "long") for segments in ("large", "small")}
     return endings == {"whole"}
@@ -328,7 +321,6 @@ UNEXPLAINED = _silent(alive=False, gateway=True, on_link=False)
 WARNINGS: dict[str, Callable[[Observation], bool]] = {
     "http.auth_required": _status(401),
     "http.rate_limited": _status(429),
-    "mtu.black_hole": lambda seen: healthy(seen) and _sizes(seen, _hole_at_hand),
     "mtu.reduced": lambda seen: healthy(seen) and _sizes(seen, _reduced),
     "mtu.clamped": lambda seen: healthy(seen) and _sizes(seen, _clamped),
     "mtu.masked": lambda seen: healthy(seen) and _sizes(seen, _masked),

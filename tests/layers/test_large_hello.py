@@ -29,7 +29,7 @@ from fleetprobe.model.attempt import Attempt
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import Target
 from fleetprobe.net.fake import FakeNet, drive
-from fleetprobe.net.fake_path import hello_bytes_of
+from fleetprobe.net.fake_path import hello_bytes_of, plain_search
 from fleetprobe.net.interface import Address, Event, Fault, Handshake, Hello
 from fleetprobe.net.path import Direction, Hole
 from fleetprobe.net.script import LargeLost
@@ -171,7 +171,8 @@ def test_servers_that_take_turns_and_are_broken_in_part_are_not_called_so(turns:
 
 
 def test_a_hole_that_the_kernel_saw_is_proven_and_this_is_not_asked() -> None:
-    told = asked(FakeNet().host(V4, 443, *GOOD, tls=WHOLE, large_lost=LargeLost(hole(), 1360, from_bytes=1000)))
+    net = FakeNet().host(V4, 443, *GOOD, tls=WHOLE, large_lost=LargeLost(hole(), 1360, from_bytes=1000))
+    told = asked(net.path(V4, lambda sizes, ttls: plain_search(Address(V4, 4), sizes, ttls, passes_bytes=1400)))
     assert (told["code"], told["confidence"]) == ("mtu.black_hole", "proven")
     assert "hello" not in purposes(told)
 

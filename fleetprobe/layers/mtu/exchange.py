@@ -15,7 +15,7 @@ from fleetprobe.net.path import Hole
 _STALL_RTTS = 6.0
 STALL_S = 0.8
 """Long enough for two retransmits (RFC 6298: the first after 0.2 to 1 s), so that one lost packet is no stall."""
-_MOST_THOUGHT_S = 1.5
+_MORE_THOUGHT, _MOST_THOUGHT_S = 1.25, 1.5
 _FEWEST_RTTS = 2.0
 """Of an exchange that passes: the connection, and the request with its answer."""
 _TAIL_BYTES = 8
@@ -67,7 +67,7 @@ class Exchange:
         segments = Segments(
             mss_bytes=mss, piece_bytes=piece_bytes, tail_bytes=_TAIL_BYTES, may_fragment=may_fragment
         )
-        thought_s = min(2 * self._thought_s, _MOST_THOUGHT_S)
+        thought_s = min(_MORE_THOUGHT * self._thought_s, _MOST_THOUGHT_S)
         ground = self._inner(segments, large or self._large)
         began_s = self._net.now()
         try:

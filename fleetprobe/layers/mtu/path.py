@@ -24,9 +24,6 @@ from fleetprobe.net.known_path import KnownPath, PathQuestion
 
 _SEARCH_S = 0.4
 
-_LEAST_HELLO_BYTES = 1500
-"""Our ClientHello carries a post-quantum key share, so that it begins with a full segment on any usual link."""
-
 
 def witness(upper: tuple[Layer, ...]) -> Witness:
     """The witness for a ladder that climbs these rungs above the connection."""
@@ -92,6 +89,6 @@ def _full_segment(dial: Dial) -> int | None:
 def _moved_bytes(facts: dict[str, Any]) -> tuple[int, int]:
     """What the climb has sent and received in one go, at the least: it may speak against a hole that others met."""
     handshake = getattr(facts.get("tls"), "handshake", None)
-    hello = _LEAST_HELLO_BYTES if handshake is not None and handshake.fault is None else 0
+    hello = handshake.hello_bytes if handshake is not None and handshake.fault is None else 0
     flight = handshake.bytes_received if handshake is not None else 0
     return hello, max(flight, getattr(facts.get("http"), "body_bytes", 0))
