@@ -1,4 +1,8 @@
-"""Pictures of `check` and `scan` as SVG, drawn from real records: pictures.py OUTDIR RECORDS.jsonl."""
+"""Pictures of `check` and `scan` as SVG, drawn from real records: pictures.py OUTDIR RECORDS.jsonl.
+
+With `--sizes CHECK.jsonl`, the output of `check --format jsonl` against a target behind a path MTU hole, also
+`sizes.svg`: `check` alone takes the boundary to the byte.
+"""
 
 from __future__ import annotations
 
@@ -60,27 +64,28 @@ _THEME: Final = TerminalTheme(
 
 
 def main() -> None:
-    """Write `check.svg` and `scan.svg`."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Write `check.svg` and `scan.svg`, and `sizes.svg` if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, metavar="OUTDIR")
     parser.add_argument("records", type=Path, metavar="RECORDS.jsonl")
     parser.add_argument(
         "--check", default="tls.expired", metavar="CODE|TARGET", help="which result check.svg shows"
     )
+    parser.add_argument("--sizes", type=Path, metavar="CHECK.jsonl", help="the one result that sizes.svg shows")
     parser.add_argument("--rows", type=int, default=24, help="rows of scan.svg; the rest is counted")
     parser.add_argument("--width", type=int, default=92, help="columns")
     given = parser.parse_args()
     records = _first_run(given.records)
     given.folder.mkdir(parents=True, exist_ok=True)
-    row = next(
-        one for one in records if one["kind"] == "result" and given.check in (one["code"], one["target"])
-    )
-    _write(
+    results = (one for one in records if one["kind"] == "result")
+    _write_check(
         given.folder / "check.svg",
-        ["fleetprobe", "check", row["target"]],
-        ladder_view(row, UNICODE, given.width),
+        next(one for one in results if given.check in (one["code"], one["target"])),
         given.width,
     )
+    if given.sizes:
+        row = next(one for one in _first_run(given.sizes) if one["kind"] == "result")
+        _write_check(given.folder / "sizes.svg", row, given.width)
     view = ScanView(most_rows=given.rows)
     for one in records:
         view.add(one)
@@ -109,6 +114,10 @@ def _first_run(path: Path) -> list[dict[str, Any]]:
             if records[-1]["kind"] == "run_end":
                 return records
     raise SystemExit(f"{path}: no run in it came to its end")
+
+
+def _write_check(path: Path, row: dict[str, Any], width: int) -> None:
+    _write(path, ["fleetprobe", "check", row["target"]], ladder_view(row, UNICODE, width), width)
 
 
 def _write(path: Path, command: Iterable[str], what: RenderableType, width: int) -> None:

@@ -34,6 +34,8 @@ class Stall:
     """What the kernel has seen; None: nothing that points to a hole."""
     went_on: Callable[[], Awaitable[bool]]
     """Whether the answer came after all; waits for the end of the rung."""
+    keep: Callable[[], None]
+    """To be called when something is proven: it is told then, even if the answer comes after all."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -33,6 +33,7 @@ from fleetprobe.inventory.read import InventoryError, entries
 from fleetprobe.layers.ladders import ladder_of
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import BadLine, Entry, Target
+from fleetprobe.model.verdict import Verdict
 from fleetprobe.model.version import RULES_VERSION, VERSION
 from fleetprobe.net.live.net import LiveNet
 from fleetprobe.net.live.trust import UnusableTrust

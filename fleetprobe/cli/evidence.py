@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from fleetprobe.cli.sizes_seen import sizes_line
 from fleetprobe.model.safe import printable
 
 Facts = Mapping[str, Any]
@@ -134,6 +135,10 @@ def _expiry(not_after: str, now: datetime) -> str:
     return f"expires {ends:%Y-%m-%d} (in {left // _DAY} days)"
 
 
+def _mtu(facts: Facts) -> list[str]:
+    return [sizes_line(facts)]
+
+
 def _http(facts: Facts) -> list[str]:
     status = " ".join(filter(None, [_word(facts, "response_status_code"), _word(facts, "response_reason")]))
     expected = facts.get("body_as_expected")
@@ -168,6 +173,7 @@ _TELLERS: Mapping[str, Callable[[Facts], list[str]]] = {
     "dns": _dns,
     "ip": _ip,
     "tcp": _tcp,
+    "mtu": _mtu,
     "http": _http,
     "app": _app,
 }

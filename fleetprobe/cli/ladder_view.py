@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fleetprobe.cli.evidence import evidence, milliseconds
 from fleetprobe.cli.shell_words import folded
+from fleetprobe.cli.sizes_view import sizes_view
 from fleetprobe.cli.terminal import UNICODE, Marks, said
 from fleetprobe.cli.waterfall import remark, waterfall
 from fleetprobe.cli.witness_view import sockets, witness_facts, witness_of
@@ -55,6 +56,8 @@ def ladder_view(row: Row, marks: Marks = UNICODE, width: int = 80) -> Renderable
     """
     width = max(_NARROWEST, min(width, _WIDEST))
     parts: list[RenderableType] = [_title(row, marks, width), _ladder(row, marks, width)]
+    if (sizes := sizes_view(row, marks, width - 2)) is not None:
+        parts += [Text(""), Padding(sizes, (0, 0, 0, 2))]
     bars = waterfall(row, marks, max(8, width - 30))
     if bars is not None:
         parts += [Text(""), Padding(bars, (0, 0, 0, 2)), *(Padding(line, (0, 0, 0, 2)) for line in remark(row, marks))]

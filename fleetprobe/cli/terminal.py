@@ -32,6 +32,7 @@ class Marks:
     rung_right: str
     rung: str
     rule: str
+    edge: str
     bullet: str
     dot: str
     ellipsis: str
@@ -51,6 +52,7 @@ UNICODE: Final = Marks(
     rung_right="┤",
     rung="─",
     rule="─",
+    edge="━",
     bullet="•",
     dot="·",
     ellipsis="…",
@@ -68,6 +70,7 @@ ASCII: Final = Marks(
     rung_right="|",
     rung="-",
     rule="-",
+    edge="=",
     bullet="*",
     dot="|",
     ellipsis="~",

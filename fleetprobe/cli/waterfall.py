@@ -131,4 +131,9 @@ def _bar(start: float, share: float, marks: Marks, width: int) -> str:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # a record may hold any number
+        return None

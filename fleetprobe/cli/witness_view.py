@@ -18,7 +18,9 @@ Row = Mapping[str, Any]
 _LISTED: Final = 16
 _HOPS: Final = 64
 _TEXT: Final = 60
-_FACTS_OF: Final = (("survey", "other_ports"), ("origin", "rst_ttl"), ("hello", "hellos"))
+_FACTS_OF: Final = (
+    ("survey", "other_ports"), ("origin", "rst_ttl"), ("hello", "hellos"), ("sizes", "top_bytes"),
+)
 """A witness by a fact that it alone records; what has none of them is the climb done again."""
 
 

@@ -136,7 +136,7 @@ class _Seen:
         self._hole = hole
         self._over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waits = False
-        self._task = asyncio.ensure_future(look(self.climb, Stall(rung, hole, self._went_on)))
+        self._task = asyncio.ensure_future(look(self.climb, Stall(rung, hole, self._went_on, self._keep)))
 
     def closed_in(self, stream: Stream | None) -> bool:
         """Whether the bytes that were missing came in the end; a server that gives up on us ends it otherwise."""
@@ -169,8 +169,11 @@ class _Seen:
         if self._task.cancelled():
             self.climb.steps = []
 
-    async def _went_on(self) -> bool:
+    def _keep(self) -> None:
         self._waits = True
+
+    async def _went_on(self) -> bool:
+        self._keep()
         return await asyncio.shield(self._over)
 
 

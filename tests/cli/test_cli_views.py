@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
-import pty
 import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
-from rich.console import RenderableType
 
 from fleetprobe.cli.flags import Color
 from fleetprobe.cli.ladder_view import ladder_view
@@ -22,28 +17,9 @@ from fleetprobe.cli.shell_words import folded
 from fleetprobe.cli.terminal import ASCII, UNICODE, Marks, console, marks_for, show
 from fleetprobe.cli.waterfall import remark
 from fleetprobe.cli.witness_view import witness_facts, witness_of
-from tests.cli.program import SGR, read_terminal
+from tests.cli.program import SGR
 from tests.cli.rows import failed, layers, run_end
-
-HOSTILE = [
-    "\x1b[2J\x1b]0;owned\x07",
-    "\x9b31m\x90q\x9d8;;http://x\x9c",
-    "left\u202eright\u2066\u200b\ufeff",
-    "nul\0del\x7fbackspace\x08\rreturn\nnewline\ttab",
-    "[link=https://evil.example]x[/link] [/nope] [bold",
-    "\ud800\U000e0001\u2028\u2029\ue000",
-    "A" * 10_000,
-    "\u4e2d" * 5_000,
-]
-
-
-def drawn(what: RenderableType, width: int = 80, color: Color = Color.NEVER) -> str:
-    """As text of so many columns."""
-    file = io.StringIO()
-    on = console(color, file, {"TERM": "xterm"})
-    on.width = width
-    show(on, what)
-    return file.getvalue()
+from tests.cli.screen import HOSTILE, assert_harmless, drawn, on_terminal, poisoned
 
 
 def test_the_ladder_stands_on_the_ground_with_the_last_layer_on_top() -> None:
@@ -427,32 +403,6 @@ def test_every_layer_of_the_codes_has_a_place() -> None:
 # --- hostile records -------------------------------------------------------------------------------------
 
 
-def poisoned(value: Any, poison: str) -> Any:
-    """The same shape with every text replaced, keys of labels and facts included where they are free."""
-    match value:
-        case str():
-            return poison
-        case list():
-            return [poisoned(item, poison) for item in value]
-        case dict():
-            return {name: poisoned(item, poison) for name, item in value.items()}
-        case _:
-            return value
-
-
-def on_terminal(draw: Callable[[Any], None]) -> str:
-    """What a pseudo-terminal is sent."""
-    master, slave = pty.openpty()
-    told: list[str] = []
-    reader = threading.Thread(target=lambda: told.append(read_terminal(master, 30.0)))
-    reader.start()
-    with os.fdopen(slave, "w", encoding="utf-8") as file:
-        draw(file)
-    reader.join()
-    os.close(master)
-    return told[0]
-
-
 def show_both(file: Any, row: dict[str, Any]) -> None:
     on = console(Color.ALWAYS, file, {"TERM": "xterm"})
     on.width = 80
@@ -460,12 +410,6 @@ def show_both(file: Any, row: dict[str, Any]) -> None:
     view = ScanView()
     view.add(row)
     show(on, view.render(run_end(), [row["target"]], UNICODE, 80))
-
-
-def assert_harmless(text: str) -> None:
-    left = SGR.sub("", text).replace("\r\n", "")
-    odd = {char for char in left if not char.isprintable()}
-    assert not odd, sorted(map(ascii, odd))
 
 
 @pytest.mark.parametrize("poison", HOSTILE, ids=range(len(HOSTILE)))

@@ -201,7 +201,8 @@ class MtuFacts:
 
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
-        passes, stalls = self.boundary or (None, None)
+        known = (self.known.passes_bytes, self.known.stalls_bytes) if self.known is not None and self.lent else None
+        passes, stalls = self.boundary or known or (None, None)
         probes = self.search.probes if self.search is not None else ()
         facts = {
             "top_bytes": self.top_bytes,

@@ -78,6 +78,8 @@ async def prove(facts: MtuFacts, exchange: Exchange, path: KnownPath, ground: Gr
         if facts.boundary is None:
             return facts
         facts = replace(facts, proof_ms=exchange.since_first_syn_ms())
+        if ground.stall is not None:
+            ground.stall.keep()
         facts = await _surely(await look_around(facts, exchange, ground, net), exchange, net)
         if held and facts.boundary is not None:
             path.hole = _proven(facts)
