@@ -10,13 +10,14 @@ from typing import Final
 
 PLACEHOLDERS: Final = frozenset({
     "host", "address", "port", "name", "sni", "path", "service", "family", "mtu", "mss", "mss4", "mss6",
-    "gateway", "interface", "link",
+    "gateway", "interface", "link", "bare",
 })
 """host: as in the inventory · address: the literal dialled · name: what DNS was asked, None for a literal ·
 sni: the server name sent, None for a literal · path: starts with `/` · service: the ladder, which is also the
 URL scheme · family: 4 or 6 · mtu: the largest IP packet that passes · mss: the TCP segment that fills it,
 mss4 and mss6 the same where the family is that one ·
-gateway: our next hop on the way, interface: ours towards it · link: our interface where there is no next hop."""
+gateway: our next hop on the way, interface: ours towards it · link: our interface where there is no next hop ·
+bare: the address without a zone."""
 
 NEIGHBOUR: Final = "ip neigh show {address}"
 ROUTE: Final = "ip route get {address}"

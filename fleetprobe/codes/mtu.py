@@ -18,8 +18,8 @@ _CLAMP: Final = "sudo nft add rule inet filter forward tcp flags syn tcp option 
 _CLAMP_TO: Final = "sudo nft add rule inet filter forward tcp flags syn tcp option maxseg size set {mss}"
 _CLAMP_TO_4: Final = "sudo iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss {mss4}"
 _CLAMP_TO_6: Final = "sudo ip6tables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss {mss6}"
-_ROUTE_MTU: Final = "sudo ip route add {address} via {gateway} dev {interface} mtu lock {mtu}"
-_ROUTE_MTU_ON_LINK: Final = "sudo ip route add {address} dev {link} mtu lock {mtu}"
+_ROUTE_MTU: Final = "sudo ip route add {bare} via {gateway} dev {interface} mtu lock {mtu}"
+_ROUTE_MTU_ON_LINK: Final = "sudo ip route add {bare} dev {link} mtu lock {mtu}"
 
 MTU_CODES: Final = (
     Code(

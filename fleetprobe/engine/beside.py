@@ -39,6 +39,7 @@ class Beside:
         self._until_s = 0.0
         self._rung: str | None = None
         self._seen: _Seen | None = None
+        self._dropped: list[_Seen] = []
         self.given_up: list[Climb] = []
         """Climbs that nobody needs; what they opened is still told."""
 
@@ -62,9 +63,10 @@ class Beside:
         """The kernel has seen one in the connection of the rung that is being asked."""
         if self._rung is None:
             return
-        if self._seen is not None and self._seen.healed:
-            # What was lost once, and came after all, says nothing of what is lost now.
-            self.given_up.append(self._seen.climb)
+        if self._seen is not None and (self._seen.healed or self._seen.blind):
+            # What was lost once and came after all, or a silence without a sign, says nothing of what is lost now.
+            self._seen.drop()
+            self._dropped.append(self._seen)
             self._seen = None
         self._see(self._rung, hole)
 
@@ -87,6 +89,10 @@ class Beside:
     async def give_up(self) -> None:
         """End what is under way. Cheap when nothing is."""
         await self._give_up_climb()
+        for seen in self._dropped:
+            await seen.give_up()
+            self.given_up.append(seen.climb)
+        self._dropped.clear()
         if self._seen is not None:
             await self._seen.give_up()
 
@@ -138,6 +144,15 @@ class _Seen:
         self._waits = False
         self._task = asyncio.ensure_future(look(self.climb, Stall(rung, hole, self._went_on, self._keep)))
 
+    @property
+    def blind(self) -> bool:
+        """Whether it is asked without a sign, and has not proven anything so far."""
+        return self._hole is None and not self._waits
+
+    def drop(self) -> None:
+        """Ask no further, and tell nothing; `give_up` waits for the end of it."""
+        self._task.cancel()
+
     def closed_in(self, stream: Stream | None) -> bool:
         """Whether the bytes that were missing came in the end; a server that gives up on us ends it otherwise."""
         info = stream.info() if stream is not None else None
@@ -167,7 +182,7 @@ class _Seen:
         self._task.cancel()
         await asyncio.wait({self._task})
         if self._task.cancelled():
-            self.climb.steps = []
+            self.climb.aside, self.climb.steps = True, []
 
     def _keep(self) -> None:
         self._waits = True

@@ -12,6 +12,7 @@ from fleetprobe.net.nearby import prefix_key
 from fleetprobe.net.path import DfSearch
 
 _KEPT = 65_536
+_SEVERAL = 2
 
 
 class PathQuestion(StrEnum):
@@ -46,6 +47,10 @@ class KnownPath:
     hole: ProvenHole | None = None
     search: DfSearch | None = None
     """The answer to `PathQuestion.DATAGRAMS`."""
+    addresses: frozenset[str] = frozenset()
+    """Who has met the hole, as far as that matters."""
+    unharmed: bool = False
+    """Whether somebody behind the path has moved packets that should have vanished: it is not the whole path's."""
     held: bool = False
     """Whether somebody is at work on a proof; taken through `Net.turn`."""
     waiting: list[Callable[[], None]] = field(default_factory=list)
@@ -57,6 +62,16 @@ class KnownPath:
         first = question not in self._claimed
         self._claimed.add(question)
         return first
+
+    @property
+    def shared(self) -> bool:
+        """Whether the hole is likely to be met by others too: several addresses have, and none has disproved it."""
+        return len(self.addresses) >= _SEVERAL and not self.unharmed
+
+    def met(self, address: Address) -> None:
+        """Take note of one who has met it."""
+        if len(self.addresses) < _SEVERAL:
+            self.addresses |= {address.text}
 
     def give_up(self, question: PathQuestion) -> None:
         """Leave a question that could not be put to the next one."""

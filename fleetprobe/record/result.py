@@ -270,6 +270,7 @@ def _values(target: Target, row: Row) -> Mapping[str, str | int | None]:
     return {
         "host": target.host,
         "address": address,
+        "bare": None if address is None else address.partition("%")[0],
         "port": target.port,
         "name": None if target.is_literal else dialled,
         "sni": target.sni or (target.host if named else None),

@@ -34,7 +34,7 @@ LOOKING_TOOLS = {
 MENDING_TOOLS = {"sudo sysctl -w", "sudo nft add", "sudo nft insert", "sudo timedatectl set-ntp",
                  "sudo ip -{family} route flush cache", "sudo resolvectl flush-caches", "ulimit -Sn",
                  "sudo iptables -t mangle -A FORWARD", "sudo ip6tables -t mangle -A FORWARD",
-                 "sudo ip route add {address}"}
+                 "sudo ip route add {bare}"}
 CHANGES = re.compile(
     r"\b(rm|mv|dd|kill|pkill|reboot|shutdown|mkfs|add|del|delete|set|change|replace|insert|flush|restart|stop)\b"
     r"|sysctl -w|\bss -\w*K|flush-caches|>(?!/dev/null)|[;&`]|\$\((?!\()"

@@ -137,6 +137,36 @@ def test_a_rung_that_hangs_without_a_sign_is_asked_about_too_and_only_once() -> 
     assert quick.asked == []
 
 
+def test_a_sign_that_comes_late_is_asked_about_anew() -> None:
+    question = Question(0.3)
+
+    async def ask() -> Beside:
+        now = asyncio.get_running_loop().time
+
+        async def begin(climb: Climb, until_s: float) -> None:
+            await asyncio.sleep(until_s - now())
+
+        beside = Beside(begin, question.look, now)
+
+        async def probe(ground: Ground, net: Any) -> str:
+            asyncio.get_running_loop().call_later(0.2, beside.hole, hole())
+            await asyncio.sleep(0.4)
+            return "facts"
+
+        layer = Layer(name="http", probe=probe, judge=lambda *_: (SILENCE,), emits=frozenset())
+        target = Target(service="http", host="192.0.2.1", port=80)
+        ground = Ground(target=target, policy=Policy(exchange_s=1.0, beside_s=0.1), deadline=now() + 9.0)
+        await beside.ask(layer, ground, FakeNet())
+        await beside.looked()
+        await beside.give_up()
+        return beside
+
+    beside = asyncio.run(ask())
+    assert [stall.hole is None for stall in question.asked] == [True, False]
+    assert question.told == [False]
+    assert len(beside.given_up) == 2, "the question without a sign, and the second climb"
+
+
 def test_a_hole_explains_itself_without_a_second_climb() -> None:
     _, with_sign = climb_over(SILENCE, account=STUCK, takes_s=0.1, seen=hole(), lasts_s=0.3)
     _, without = climb_over(SILENCE, account=STUCK, takes_s=0.1, seen=None, lasts_s=0.3)

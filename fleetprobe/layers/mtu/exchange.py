@@ -101,7 +101,8 @@ class Exchange:
     def _inner(self, segments: Segments, large: bool) -> Ground:
         outer = self._ground
         assert outer.address is not None
-        pad_bytes = 2 * min(self._top_bytes, _WIDEST_PAD_BYTES) + _SPARE_BYTES
+        # Not by the link: the whole of it must fit into the first flight, or its tail would not be sent.
+        pad_bytes = 2 * min(self._dial.mss_bytes or self._top_bytes, _WIDEST_PAD_BYTES) + _SPARE_BYTES
         return Ground(
             target=replace(outer.target, timeout_s=None),
             policy=replace(outer.policy, witnesses=False),

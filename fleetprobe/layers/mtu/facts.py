@@ -110,14 +110,12 @@ class MtuFacts:
         """The largest size that passes and the smallest that stalls, if that is proven.
 
         The order of the sizes must hold for every exchange, and both sides must have been seen twice. Where another
-        target has proven both, one exchange below and one stall are enough.
+        target has proven them, one exchange on either side is enough.
         """
         least = _TWICE if self.signed else _UNSIGNED
         own = _boundary((*self.rungs, *self.refined), least) or _boundary(self.rungs, least)
-        known = self.known
-        if own is None and known is not None and self._confirms(known):
-            return known.passes_bytes, known.stalls_bytes
-        return own
+        # A hole that was proven before needs to be met here once, with a sign.
+        return own or (self.steps if self.known is not None and self.signed else None)
 
     @property
     def lent(self) -> bool:
@@ -142,7 +140,7 @@ class MtuFacts:
     def last_hop(self) -> int | None:
         """The distance of the last router that a large datagram came to, where small ones come farther."""
         if self.hops is None:
-            return self.known.behind_hop if self.known else None
+            return self._alike.behind_hop if self._alike else None
         sizes = sorted({probe.size_bytes for probe in self.hops.probes})
         small, large = (self.hops.farthest_ttl(size) for size in (sizes[0], sizes[-1]))
         return large if small is not None and large is not None and large < small else None
@@ -162,13 +160,34 @@ class MtuFacts:
     @property
     def steps(self) -> tuple[int, int] | None:
         """The two sizes between which passing ends, as far as the ladder has come, proven or not."""
-        return _boundary(self.rungs, _TWICE)
+        return _boundary(self.rungs, _TWICE if self.known is None else 1)
+
+    @property
+    def wanting(self) -> int:
+        """How often both sides must still be seen; 0 where that could change nothing."""
+        steps = self.steps
+        if steps is None or self.boundary is not None:
+            return 0
+        return max(0, _UNSIGNED - min(sum(rung.size_bytes == size for rung in self.rungs) for size in steps))
+
+    @property
+    def unharmed(self) -> bool:
+        """Whether enough has passed here, the way in question, to fill a packet that vanishes for others."""
+        if self.known is None:
+            return False
+        sent, received = (moved >= self.known.stalls_bytes for moved in self.moved_bytes)
+        sent = sent or (self.search is not None and _arrived_bytes(self.search) >= self.known.stalls_bytes)
+        return {"forward": sent, "reverse": received}.get(self.known.direction or "", sent and received)
 
     @property
     def reported(self) -> int | None:
         """The MTU that a router reported, unless a datagram that should have passed did not."""
         mtu = self.search.reported_mtu if self.search is not None else None
-        if mtu is None or self.search is None or self.search.largest_passed is None:
+        if mtu is None or self.search is None:
+            return None
+        if (self.search.echoed_bytes or 0) > mtu:
+            return None
+        if self.search.largest_passed is None:
             return mtu
         asked = [probe.size_bytes for probe in self.search.probes if probe.size_bytes <= mtu]
         return mtu if max(asked, default=mtu) <= self.search.largest_passed else None
@@ -178,7 +197,7 @@ class MtuFacts:
         """What takes large packets of ours: one that fragments them when it may knew their size, and is not heard."""
         rung = self.may_fragment
         if rung is None:
-            return self.known.dropped if self.known else None
+            return self._alike.dropped if self._alike else None
         if rung.met is Met.PASSES:
             return Dropped.UNHEARD
         if rung.met is not Met.STALLS or rung.hole is None:
@@ -193,11 +212,10 @@ class MtuFacts:
         seen = {hole.direction for hole in stalls if hole is not None and self._credible(hole)}
         if self._datagrams_vanish():
             seen.add(Direction.FORWARD)
-        if self.known is not None:
-            seen.update(_directions(self.known))
         if len(seen) > 1:
             return "both"
-        return str(next(iter(seen))) if seen else None
+        told = self.known.direction if self.known is not None else None
+        return str(next(iter(seen))) if seen else told
 
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
@@ -252,23 +270,17 @@ class MtuFacts:
         stalls = self.steps[1]
         if hole.direction is Direction.REVERSE:
             return packet_of(hole.receive_mss_bytes, self.address.family) < stalls
-        search = self.search
-        return search is None or max(search.largest_passed or 0, search.echoed_bytes or 0) < stalls
+        return self.search is None or _arrived_bytes(self.search) < stalls
 
-    def _confirms(self, known: ProvenHole) -> bool:
-        """Whether small packets pass here too, and a stall was met that fits: the climb's own, or another."""
-        met: dict[int, set[Met]] = {}
-        for rung in self.rungs:
-            met.setdefault(rung.size_bytes, set()).add(rung.met)
-        if met.get(known.passes_bytes) != {Met.PASSES}:
-            return False
-        if known.stalls_bytes in met:
-            return met[known.stalls_bytes] == {Met.STALLS}
-        return self.hole is not None and self.hole.direction in _directions(known)
+    @property
+    def _alike(self) -> ProvenHole | None:
+        """What is known of the path, if it goes the same way as what was seen here."""
+        return self.known if self.known is not None and self.known.direction == self.direction else None
 
 
-def _directions(known: ProvenHole) -> Sequence[Direction]:
-    return [way for way in Direction if known.direction in (way, "both")]
+def _arrived_bytes(search: DfSearch) -> int:
+    """The largest packet of ours that the host has answered, by whatever protocol."""
+    return max(search.largest_passed or 0, search.echoed_bytes or 0)
 
 
 def _boundary(rungs: Sequence[Rung], least: int) -> tuple[int, int] | None:

@@ -37,7 +37,7 @@ def judge_path(facts: MtuFacts | None, policy: Policy) -> Sequence[Finding]:
     if facts is None:
         return ()
     if facts.lent and facts.known is not None:
-        return () if _unharmed(facts, facts.known) else (_lent(facts, facts.known),)
+        return () if facts.unharmed else (_lent(facts, facts.known),)
     if facts.boundary is not None:
         # The request that stalled is named too: it is what the hole explains, beside a climb that went well.
         return (*_stalled(facts), _black_hole(facts, *facts.boundary))
@@ -64,8 +64,8 @@ def _black_hole(facts: MtuFacts, passes: int, stalls: int) -> Finding:
     return found(
         "mtu.black_hole", summary, told,
         # Where the kernel saw nothing missing, exchanges that hang for other reasons could fall like that by chance.
-        confidence=Confidence.PROVEN if facts.signed or facts.known else Confidence.INFERRED,
-        could_also_be=() if facts.signed or facts.known else _BY_CHANCE,
+        confidence=Confidence.PROVEN if facts.signed else Confidence.INFERRED,
+        could_also_be=() if facts.signed else _BY_CHANCE,
         supersedes=SUSPECTS if facts.hole is None else SUSPECTS | _ENDS,
         factor=_factor(facts, passes),
     )
@@ -87,12 +87,6 @@ def _lent(facts: MtuFacts, hole: ProvenHole) -> Finding:
     return replace(warning, state=State.OK)
 
 
-def _unharmed(facts: MtuFacts, hole: ProvenHole) -> bool:
-    """Whether enough has passed here, the way in question, to fill a packet that vanishes there."""
-    sent, received = (moved >= hole.stalls_bytes for moved in facts.moved_bytes)
-    return {"forward": sent, "reverse": received}.get(hole.direction or "", sent and received)
-
-
 def _factor(facts: MtuFacts, passes: int) -> str:
     behind = f"behind {facts.gateway}" if facts.gateway else "on our own link"
     return f"{facts.direction or 'some'} path {behind} above {passes} bytes"
@@ -103,7 +97,8 @@ def _masked(facts: MtuFacts, passes: int, stalls: int) -> Finding:
         f"{where(facts.address.text, facts.port)}: packets above {passes} bytes vanish unsaid; the server "
         "finds a way around, seconds late on every connection"
     )
-    return found("mtu.masked", summary, facts.record(), confidence=Confidence.PROVEN)
+    confidence = Confidence.PROVEN if facts.signed else Confidence.INFERRED
+    return found("mtu.masked", summary, facts.record(), confidence=confidence)
 
 
 def _reduced(facts: MtuFacts, search: DfSearch, mtu: int) -> Finding:

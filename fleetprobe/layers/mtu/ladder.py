@@ -25,8 +25,6 @@ _FLOOR_S = 0.5
 """What the first step gets after a climb without any sign of a hole: most likely it is something else."""
 _BESIDE_S = 1.3
 """What it gets beside such a climb, which costs no time: the server may well think for a second."""
-_UNSIGNED_REPEATS = 3
-"""Without a sign from the kernel, a server that hangs now and then could look like a boundary by chance."""
 _TURN_S = 5.0
 """How long another's proof is waited for: two of them, if the first comes to nothing."""
 
@@ -68,11 +66,13 @@ async def prove(facts: MtuFacts, exchange: Exchange, path: KnownPath, ground: Gr
         floor = await exchange.at(FLOOR_BYTES, _FLOOR_S if ground.stall is None else _BESIDE_S)
         if floor.met is not Met.PASSES:
             return replace(facts, rungs=(floor,))
-    held = await net.turn(path, ground.until(_TURN_S, net.now()))
+    # Where only small packets were seen to pass, that is no reason to wait for others either.
+    held = await net.turn(path, ground.until(_TURN_S if facts.hole is not None else 0.0, net.now()))
     try:
         if not held and path.hole is not None:
-            told = await _as_known(facts, exchange, path.hole)
+            told = await _as_known(facts, exchange, path.hole, net)
             if told.boundary is not None:
+                path.met(facts.address)
                 return replace(told, proof_ms=exchange.since_first_syn_ms())
         facts = await _surely(await _climbed(facts, exchange, floor, net), exchange, net)
         if facts.boundary is None:
@@ -83,6 +83,7 @@ async def prove(facts: MtuFacts, exchange: Exchange, path: KnownPath, ground: Gr
         facts = await _surely(await look_around(facts, exchange, ground, net), exchange, net)
         if held and facts.boundary is not None:
             path.hole = _proven(facts)
+            path.met(facts.address)
     finally:
         if held:
             path.give_back()
@@ -104,11 +105,13 @@ async def _climbed(facts: MtuFacts, exchange: Exchange, floor: Rung | None, net:
 
 
 async def _surely(facts: MtuFacts, exchange: Exchange, net: Net) -> MtuFacts:
-    """Both sides of the boundary more often, where no sign bears it out, or something speaks against the sign."""
-    if facts.steps is None or facts.signed or facts.boundary is not None:
+    """Both sides of the boundary more often, where no sign bears it out, or something speaks against the sign.
+
+    A server that hangs now and then could look like a boundary by chance.
+    """
+    if not facts.wanting or facts.steps is None:
         return facts
-    more = await repeated(exchange, net, _UNSIGNED_REPEATS * facts.steps)
-    return replace(facts, rungs=(*facts.rungs, *more))
+    return replace(facts, rungs=(*facts.rungs, *await repeated(exchange, net, facts.wanting * facts.steps)))
 
 
 def _thought_s(facts: MtuFacts, ground: Ground, net: Net) -> float:
@@ -120,13 +123,10 @@ def _thought_s(facts: MtuFacts, ground: Ground, net: Net) -> float:
     return max(0.0, net.now() - facts.hole.since_ms / 1000.0 - asked_s)
 
 
-async def _as_known(facts: MtuFacts, exchange: Exchange, hole: ProvenHole) -> MtuFacts:
-    """One exchange in packets that pass, and one that stalls, unless the kernel has seen that of the climb."""
-    rungs = [await exchange.at(hole.passes_bytes)]
-    facts = replace(facts, known=hole, rungs=(*facts.rungs, *rungs))
-    if rungs[0].met is Met.PASSES and facts.boundary is None:
-        facts = replace(facts, rungs=(*facts.rungs, await exchange.at(hole.stalls_bytes)))
-    return facts
+async def _as_known(facts: MtuFacts, exchange: Exchange, hole: ProvenHole, net: Net) -> MtuFacts:
+    """Both sides of the boundary at once: what hung may have another size, or another reason."""
+    rungs = await repeated(exchange, net, (hole.passes_bytes, hole.stalls_bytes))
+    return await _surely(replace(facts, known=hole, rungs=(*facts.rungs, *rungs)), exchange, net)
 
 
 def _proven(facts: MtuFacts) -> ProvenHole:

@@ -47,7 +47,9 @@ async def _probe(upper: tuple[Layer, ...], ground: Ground, net: Net) -> MtuFacts
     if facts.top_bytes <= FLOOR_BYTES:
         return None
     if path.hole is not None and mode is Mtu.AUTO:
-        return replace(facts, known=path.hole)
+        facts = replace(facts, known=path.hole, search=path.search)
+        path.unharmed = path.unharmed or facts.unharmed
+        return facts if path.shared else None
     first = path.claim(PathQuestion.DATAGRAMS)
     told = path.search
     if first or mode is Mtu.ALWAYS:
@@ -67,7 +69,7 @@ async def _with_large_request(
     facts: MtuFacts, path: KnownPath, upper: tuple[Layer, ...], ground: Ground, net: Net
 ) -> MtuFacts:
     """The exchange with a request of more than two segments, and the ladder where that stalls."""
-    thought_s = (getattr(ground.facts["http"], "time_to_first_byte_ms", None) or 0.0) / 1000.0
+    thought_s = (ground.facts["http"].ending.first_byte_ms or 0.0) / 1000.0
     exchange = Exchange(ground, net, (tcp.LAYER, *upper), facts.top_bytes, thought_s=thought_s, large=True)
     whole = await exchange.at(facts.top_bytes)
     facts = replace(facts, rungs=(whole,), hole=whole.hole)

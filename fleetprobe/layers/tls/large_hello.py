@@ -7,7 +7,7 @@ Five connections at most: small, twice as long as the one that failed, small twi
 from the length of one list of names, so that neither the version nor the key share is what differs; and all go in
 segments of the same size, which the small one fills to the byte. No packet is larger than one that arrived: what loses
 large packets (mtu.black_hole) lets the long hello through here, and then nothing is said. Nor do several servers
-behind one address, of which some are broken, answer in this order, if they take turns and are no more than five.
+behind one address, of which some are broken, answer in this order, if they take turns and are no more than six.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ ANSWERED, SILENT, DROPPED, UNCLEAR = "answered", "silent", "dropped", "unclear"
 """How a hello ended; beside these an alert with its name."""
 _ALERT = "alert "
 
-_LONG = (False, True, True, False, False)
-"""Which of them are long. With that of the climb before them, the order repeats itself after none of one to five."""
+_LONG = (False, True, True, False, False, False)
+"""Which of them are long. With that of the climb before them, the order repeats itself after none of one to six."""
 _SOON_S, _SOON_RTTS = 0.3, 4.0
 """For the first small hello after a silence: a server that is merely dead costs no more than this."""
 _SILENCE_S, _LOUD_S, _RTTS = 0.25, 0.8, 8.0
