@@ -157,7 +157,9 @@ def test_a_long_hello_that_ends_otherwise_proves_nothing(other: Handshake) -> No
     assert purposes(told) == ["climb", "hello", "hello"]
 
 
-TURNS = [turns for several in (2, 3, 4, 5, 6) for turns in product((CLOSED, WHOLE), repeat=several) if turns[0] is CLOSED]
+TURNS = [
+    turns for several in (2, 3, 4, 5, 6) for turns in product((CLOSED, WHOLE), repeat=several) if turns[0] is CLOSED
+]
 
 
 @pytest.mark.parametrize("turns", TURNS, ids=lambda turns: "".join("-+"[one is WHOLE] for one in turns))
