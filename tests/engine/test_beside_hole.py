@@ -62,7 +62,7 @@ class Question:
 
 def climb_over(
     finding: Finding, *, account: TcpInfo | None, takes_s: float, seen: Hole | None, rungs: int = 1,
-    lasts_s: float = 0.05,
+    lasts_s: float = 0.05, seen_after_s: float = 0.0,
 ) -> tuple[Question, Beside]:
     """So many rungs one after the other, each of which meets the hole, or hangs for long, and ends with the finding."""
     question = Question(takes_s)
@@ -77,7 +77,7 @@ def climb_over(
 
         async def probe(ground: Ground, net: Any) -> str:
             if seen is not None:
-                beside.hole(seen)
+                asyncio.get_running_loop().call_later(seen_after_s, beside.hole, seen)
             await asyncio.sleep(lasts_s)
             return "facts"
 
@@ -138,30 +138,9 @@ def test_a_rung_that_hangs_without_a_sign_is_asked_about_too_and_only_once() -> 
 
 
 def test_a_sign_that_comes_late_is_asked_about_anew() -> None:
-    question = Question(0.3)
-
-    async def ask() -> Beside:
-        now = asyncio.get_running_loop().time
-
-        async def begin(climb: Climb, until_s: float) -> None:
-            await asyncio.sleep(until_s - now())
-
-        beside = Beside(begin, question.look, now)
-
-        async def probe(ground: Ground, net: Any) -> str:
-            asyncio.get_running_loop().call_later(0.2, beside.hole, hole())
-            await asyncio.sleep(0.4)
-            return "facts"
-
-        layer = Layer(name="http", probe=probe, judge=lambda *_: (SILENCE,), emits=frozenset())
-        target = Target(service="http", host="192.0.2.1", port=80)
-        ground = Ground(target=target, policy=Policy(exchange_s=1.0, beside_s=0.1), deadline=now() + 9.0)
-        await beside.ask(layer, ground, FakeNet())
-        await beside.looked()
-        await beside.give_up()
-        return beside
-
-    beside = asyncio.run(ask())
+    question, beside = climb_over(
+        SILENCE, account=STUCK, takes_s=0.3, seen=hole(), lasts_s=0.4, seen_after_s=0.2
+    )
     assert [stall.hole is None for stall in question.asked] == [True, False]
     assert question.told == [False]
     assert len(beside.given_up) == 2, "the question without a sign, and the second climb"

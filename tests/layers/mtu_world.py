@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleetprobe.layers.mtu.facts import Met, MtuFacts, Rung
+from fleetprobe.layers.mtu.facts import MtuFacts
+from fleetprobe.layers.mtu.rungs import Met, Rung
 from fleetprobe.net.fake import FakeNet
 from fleetprobe.net.interface import Address
 from fleetprobe.net.path import Direction, Hole

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from fleetprobe.layers.mtu.facts import Dropped, Met, Rung
+from fleetprobe.layers.mtu.facts import Dropped
 from fleetprobe.layers.mtu.judge import judge
+from fleetprobe.layers.mtu.rungs import Met, Rung
 from fleetprobe.layers.mtu.sizes import mss_of, steps_below, tunnels_between
 from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.model.verdict import Confidence, State

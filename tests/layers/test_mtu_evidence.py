@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from fleetprobe.layers.mtu.facts import Met, MtuFacts, Rung
+from fleetprobe.layers.mtu.facts import MtuFacts
 from fleetprobe.layers.mtu.judge import judge, judge_path
+from fleetprobe.layers.mtu.rungs import Met, Rung
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, State
 from fleetprobe.net.fake import FakeNet

@@ -8,7 +8,8 @@ from typing import Any
 
 from fleetprobe.layer import Ground
 from fleetprobe.layers.mtu.exchange import Exchange
-from fleetprobe.layers.mtu.facts import MtuFacts, Rung
+from fleetprobe.layers.mtu.facts import MtuFacts
+from fleetprobe.layers.mtu.rungs import Rung
 from fleetprobe.layers.sockets import attempts_of_search
 from fleetprobe.net.interface import Net
 from fleetprobe.net.path import DfSearch

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fleetprobe.layers.mtu.exchange import Exchange
-from fleetprobe.layers.mtu.facts import Met, Rung
+from fleetprobe.layers.mtu.rungs import Met, Rung
 from fleetprobe.layers.mtu.sizes import steps_between
 from fleetprobe.net.interface import Net
 

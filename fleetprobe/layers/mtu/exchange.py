@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fleetprobe.layer import Ground, Layer
-from fleetprobe.layers.mtu.facts import Met, Rung
+from fleetprobe.layers.mtu.rungs import Met, Rung
 from fleetprobe.layers.mtu.sizes import mss_of
 from fleetprobe.model.verdict import Finding
 from fleetprobe.net.interface import Net, Segments

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from fleetprobe.layers.mtu.rungs import Met, Rung, boundary_of
 from fleetprobe.layers.mtu.sizes import mss_of, packet_of
-from fleetprobe.model.verdict import Finding
 from fleetprobe.net.interface import Address
 from fleetprobe.net.known_path import ProvenHole
 from fleetprobe.net.path import DfSearch, Direction, Hole, Passed
 
 _TWICE, _UNSIGNED = 2, 5
 """How often either side of a boundary must have been seen, with a sign from the kernel and without one."""
-
-
-class Met(StrEnum):
-    """How one exchange ended."""
-
-    PASSES = "passes"
-    """It came past the point where the climb had stalled."""
-    STALLS = "stalls"
-    """It fell silent there, or before."""
-    UNCLEAR = "unclear"
-    """It ended otherwise, so that it says nothing about sizes."""
 
 
 class Dropped(StrEnum):
@@ -35,18 +24,6 @@ class Dropped(StrEnum):
     """A router that fragments them when it may: it says too big otherwise, and is not heard."""
     SILENTLY = "silently"
     """Something that takes them whether they may be fragmented or not; or their fragments."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """The exchange once, in packets of at most one size."""
-
-    size_bytes: int
-    met: Met
-    hole: Hole | None = None
-    """The kernel's account of a stall."""
-    said: Finding | None = None
-    """A stall in the words of its layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +90,7 @@ class MtuFacts:
         target has proven them, one exchange on either side is enough.
         """
         least = _TWICE if self.signed else _UNSIGNED
-        own = _boundary((*self.rungs, *self.refined), least) or _boundary(self.rungs, least)
+        own = boundary_of((*self.rungs, *self.refined), least) or boundary_of(self.rungs, least)
         # A hole that was proven before needs to be met here once, with a sign.
         return own or (self.steps if self.known is not None and self.signed else None)
 
@@ -160,7 +137,7 @@ class MtuFacts:
     @property
     def steps(self) -> tuple[int, int] | None:
         """The two sizes between which passing ends, as far as the ladder has come, proven or not."""
-        return _boundary(self.rungs, _TWICE if self.known is None else 1)
+        return boundary_of(self.rungs, _TWICE if self.known is None else 1)
 
     @property
     def wanting(self) -> int:
@@ -281,21 +258,6 @@ class MtuFacts:
 def _arrived_bytes(search: DfSearch) -> int:
     """The largest packet of ours that the host has answered, by whatever protocol."""
     return max(search.largest_passed or 0, search.echoed_bytes or 0)
-
-
-def _boundary(rungs: Sequence[Rung], least: int) -> tuple[int, int] | None:
-    """The two sizes between which passing ends, if every exchange fits and both were seen so often."""
-    met: dict[int, list[Met]] = {}
-    for rung in rungs:
-        met.setdefault(rung.size_bytes, []).append(rung.met)
-    passed = [size for size, told in met.items() if set(told) == {Met.PASSES}]
-    stalled = [size for size, told in met.items() if set(told) == {Met.STALLS}]
-    if not passed or not stalled or len(passed) + len(stalled) < len(met):
-        return None
-    passes, stalls = max(passed), min(stalled)
-    if passes >= stalls or min(len(met[passes]), len(met[stalls])) < least:
-        return None
-    return passes, stalls
 
 
 def _step(rung: Rung) -> Mapping[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fleetprobe.layer import found
-from fleetprobe.layers.mtu.facts import Dropped, Met, MtuFacts
+from fleetprobe.layers.mtu.facts import Dropped, MtuFacts
+from fleetprobe.layers.mtu.rungs import Met
 from fleetprobe.layers.mtu.sizes import mss_of, tunnels_between
 from fleetprobe.layers.sockets import where
 from fleetprobe.model.policy import Policy

@@ -14,8 +14,9 @@ from fleetprobe.layers import tcp
 from fleetprobe.layers.mtu.around import look_around
 from fleetprobe.layers.mtu.boundary import climb, repeated, to_the_byte
 from fleetprobe.layers.mtu.exchange import Exchange, hole_of
-from fleetprobe.layers.mtu.facts import Met, MtuFacts, Rung
+from fleetprobe.layers.mtu.facts import MtuFacts
 from fleetprobe.layers.mtu.judge import SUSPECTS, judge
+from fleetprobe.layers.mtu.rungs import Met, Rung
 from fleetprobe.layers.mtu.sizes import DEEP_BYTES, FLOOR_BYTES, USUAL_BYTES, milestones_to
 from fleetprobe.model.policy import Mtu
 from fleetprobe.net.interface import Net

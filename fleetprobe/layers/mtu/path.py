@@ -14,9 +14,10 @@ from fleetprobe.layer import Ground, Layer, Witness
 from fleetprobe.layers import tcp
 from fleetprobe.layers.mtu.around import search
 from fleetprobe.layers.mtu.exchange import Exchange
-from fleetprobe.layers.mtu.facts import Met, MtuFacts
+from fleetprobe.layers.mtu.facts import MtuFacts
 from fleetprobe.layers.mtu.judge import judge_path
 from fleetprobe.layers.mtu.ladder import prove, way
+from fleetprobe.layers.mtu.rungs import Met
 from fleetprobe.layers.mtu.sizes import FLOOR_BYTES, packet_of, steps_below
 from fleetprobe.model.policy import Mtu
 from fleetprobe.net.interface import Dial, Net
