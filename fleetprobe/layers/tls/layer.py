@@ -6,9 +6,10 @@ from fleetprobe.layer import Ground, Layer, Witness
 from fleetprobe.layers.tls import chain, exchange, large_hello
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
+from fleetprobe.layers.tls.graph import try_issuers
 from fleetprobe.layers.tls.judge import EMITS, judge
 from fleetprobe.layers.tls.offer import asked_name, offer
-from fleetprobe.net.interface import Net
+from fleetprobe.net.interface import Handshake, Net
 
 _CERTIFICATES_READ = 16
 _LAST_WORD_S = 0.5
@@ -33,15 +34,24 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
             # In TLS 1.3 the server says no only after our side of the handshake is done (RFC 8446 §4.4.2.4).
             got = await stream.receive(1, ground.until(_LAST_WORD_S, net.now()))
             last_word = got.fault
+    certificates = tuple(read(der) for der in handshake.chain_der[:_CERTIFICATES_READ])
+    path = tuple(read(der) for der in handshake.path_der)
+    ders = dict(zip((one.sha256 for one in (*certificates, *path)), _read_from(handshake), strict=True))
     text = ground.address.text
     return TlsFacts(
         address=f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}",
         server_name=asked_name(target),
         handshake=handshake,
-        certificates=tuple(read(der) for der in handshake.chain_der[:_CERTIFICATES_READ]),
+        certificates=certificates,
         rtt_ms=info.rtt_ms if info else None,
         last_word=last_word,
+        path=path,
+        trials=try_issuers(certificates, path, handshake.verify_errors, ders),
     )
+
+
+def _read_from(handshake: Handshake) -> tuple[bytes, ...]:
+    return (*handshake.chain_der[:_CERTIFICATES_READ], *handshake.path_der)
 
 
 LAYER = Layer(
