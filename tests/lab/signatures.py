@@ -233,7 +233,8 @@ def _tls_mark(holds: Callable[[dict[str, Any]], bool]) -> Callable[[Observation]
 
 
 def _linked(chain: list[dict[str, Any]]) -> bool:
-    return all(below["issuer"] == above["subject"] for below, above in pairwise(chain))
+    once = list({one["der"]: one for one in chain}.values())
+    return all(below["issuer"] == above["subject"] for below, above in pairwise(once))
 
 
 def _unused(tls: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
 from fleetprobe.layers.tls.judge import EMITS, judge
 from fleetprobe.layers.tls.offer import asked_name, offer
-from fleetprobe.net.interface import Handshake, Net
+from fleetprobe.net.interface import Net
 
 _CERTIFICATES_READ = 16
 _LAST_WORD_S = 0.5
@@ -34,9 +34,12 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
             # In TLS 1.3 the server says no only after our side of the handshake is done (RFC 8446 §4.4.2.4).
             got = await stream.receive(1, ground.until(_LAST_WORD_S, net.now()))
             last_word = got.fault
-    certificates = tuple(read(der) for der in handshake.chain_der[:_CERTIFICATES_READ])
-    path = tuple(read(der) for der in handshake.path_der)
-    ders = dict(zip((one.sha256 for one in (*certificates, *path)), _read_from(handshake), strict=True))
+    presented = handshake.chain_der[:_CERTIFICATES_READ]
+    # Most of the path was presented; a large one is not read twice.
+    known = {der: read(der) for der in {*presented, *handshake.path_der}}
+    certificates = tuple(known[der] for der in presented)
+    path = tuple(known[der] for der in handshake.path_der)
+    ders = {one.sha256: der for der, one in known.items()}
     text = ground.address.text
     return TlsFacts(
         address=f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}",
@@ -48,10 +51,6 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         path=path,
         trials=try_issuers(certificates, path, handshake.verify_errors, ders),
     )
-
-
-def _read_from(handshake: Handshake) -> tuple[bytes, ...]:
-    return (*handshake.chain_der[:_CERTIFICATES_READ], *handshake.path_der)
 
 
 LAYER = Layer(
