@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fleetprobe.lab.chains import World, chain, make_world
 from fleetprobe.lab.issue import Rights, Use, issue_authority
 from fleetprobe.lab.scenario import Certificate as Kind
-from fleetprobe.layers.tls import graph, signature
+from fleetprobe.layers.tls import certificate, graph, signature
 from fleetprobe.layers.tls.certificate import Certificate, Malformed, Read, read
 from fleetprobe.layers.tls.graph import MOST_TRIALS, Shape, Trial, lay, same_name, stopped_at, try_issuers
 from fleetprobe.layers.tls.signature import signed_by
@@ -161,6 +161,24 @@ def test_a_key_that_is_dear_to_check_is_left_unchecked(monkeypatch: pytest.Monke
     assert signed_by(old, old) is True
     monkeypatch.setattr(signature, "_DSA_BITS", 512)
     assert signed_by(old, old) is None
+
+
+def test_a_path_of_certificates_that_a_ca_gave_itself_costs_no_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CA that changes its key signs the new one with the old: same name, other key (RFC 5280 §3.2)."""
+    life = (NOW, NOW + timedelta(days=9))
+    old = issue_authority("Self CA", None, life, Rights())
+    new = issue_authority("Self CA", old, life, Rights())
+    looked_at = []
+    genuine = signature.verifies
+
+    def count(issuer: x509.Certificate, child: x509.Certificate) -> bool | None:
+        looked_at.append(child)
+        return genuine(issuer, child)
+
+    monkeypatch.setattr(certificate, "verifies", count)
+    assert readable(der(old.certificate)).self_signed
+    assert not readable(der(new.certificate)).self_signed
+    assert looked_at == [old.certificate]
 
 
 def test_the_dearest_certificate_that_fits_into_a_handshake_is_read_in_less_than_50_ms() -> None:

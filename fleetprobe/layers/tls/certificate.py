@@ -293,9 +293,20 @@ def _signature_hash(certificate: x509.Certificate) -> str | None:
 
 
 def _self_signed(certificate: x509.Certificate) -> bool:
-    if certificate.subject != certificate.issuer:
+    if certificate.subject != certificate.issuer or _key_ids_differ(certificate):
         return False
     try:
         return verifies(certificate, certificate) is True
     except (UnsupportedAlgorithm, TypeError, ValueError):
         return False
+
+
+def _key_ids_differ(certificate: x509.Certificate) -> bool:
+    """Whether it says itself that another key signed it, as when a CA changes its key.
+
+    OpenSSL goes on above such a certificate, so that a path may hold a hundred of them: no signature is spent on any.
+    """
+    own = _extension(certificate, x509.SubjectKeyIdentifier)
+    stated = _extension(certificate, x509.AuthorityKeyIdentifier)
+    signer = stated.key_identifier if stated else None
+    return own is not None and signer is not None and own.digest != signer
