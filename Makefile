@@ -76,6 +76,7 @@ soak: mutants
 	@$(PY) -m benchmarks.soak_loss -o benchmarks/results/loss.json
 	@$(PY) -m benchmarks.soak_local -o benchmarks/results/local.json
 	@$(PY) -m benchmarks.soak_errqueue -o benchmarks/results/errqueue.json
+	@$(PY) -m benchmarks.soak_certificates -o benchmarks/results/certificates.json
 	@$(PY) -m benchmarks.soak_mtu -o benchmarks/results/mtu.json
 
 lock:

@@ -207,6 +207,14 @@ class Probing:
             help="Trust these certificate authorities in place of the system's.",
         ),
     ] = None
+    expiring: Annotated[
+        str,
+        flag(
+            "--expiring",
+            metavar="Nd",
+            help="Warn of certificates, the whole chain's, that end within N days. 0d: never.",
+        ),
+    ] = "30d"
     mtu: Annotated[
         Mtu,
         flag(

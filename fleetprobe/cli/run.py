@@ -17,7 +17,7 @@ import typer
 
 from fleetprobe.cli.flags import Families, Probing, Reading, Witnesses
 from fleetprobe.cli.terminal import EXIT_PIPE, warn
-from fleetprobe.cli.values import limit, mapping, networks, resolvers, without_secrets
+from fleetprobe.cli.values import days, limit, mapping, networks, resolvers, without_secrets
 from fleetprobe.engine.budget import Manners
 from fleetprobe.engine.descriptors import TooFewDescriptors
 from fleetprobe.inventory.read import STDIN, InventoryError, entries
@@ -74,6 +74,7 @@ def options_of(
         policy=Policy(
             connect_s=probing.timeout,
             exchange_s=max(Policy().exchange_s, probing.timeout),
+            expiring=days("--expiring", probing.expiring),
             mtu=probing.mtu if probing.witnesses is Witnesses.AUTO else Mtu.NEVER,
             mtu_to_the_byte=in_full,
             witnesses=probing.witnesses is Witnesses.AUTO,

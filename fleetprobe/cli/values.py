@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Final
 
 import typer
@@ -15,6 +16,7 @@ from fleetprobe.inventory.refused import hide_secret, shown
 from fleetprobe.net.live.resolv_conf import parse_server
 
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
+_DAYS: Final = re.compile(r"([0-9]{1,5})d")
 _RATE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)/s")
 
 
@@ -37,6 +39,14 @@ def limit(flag: str, text: str, *, bare_is_rate: bool = False) -> Limit:
         else:
             raise _bad(flag, f"{shown(text)} is no limit; write N, M/s or N,M/s, and 0 for none")
     return Limit(at_once or None, per_second or None)
+
+
+def days(flag: str, text: str) -> timedelta:
+    """`30d`, a number of days. Raises BadParameter."""
+    found = _DAYS.fullmatch(text.strip())
+    if found is None:
+        raise _bad(flag, f"{shown(text)} is no number of days; write it like 30d")
+    return timedelta(days=int(found[1]))
 
 
 def networks(flag: str, texts: Sequence[str]) -> tuple[Network, ...]:

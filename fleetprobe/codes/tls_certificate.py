@@ -94,13 +94,13 @@ TLS_CERTIFICATE_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.wrong_usage", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=False,
-        meaning="The certificate was not issued for use by a TLS server.",
+        name="tls.wrong_usage", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
+        meaning="The certificate, or a CA above it, was not issued for use by TLS servers.",
         boxes=(Box.SERVER, Box.AUTHORITY),
         evidence="OpenSSL verify code 26 with its depth, and the key usages the certificate has.",
         not_this=(
             _DOWN,
-            "an issuer that may not issue (tls.issuer_not_ca): it is the leaf that is used wrongly",
+            "an issuer that may not issue (tls.issuer_not_ca): every issuer is a CA; the purpose is wrong",
         ),
         could_also_be=(),
         fix="Reissue the certificate with extended key usage serverAuth.",
@@ -136,7 +136,7 @@ TLS_CERTIFICATE_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.expiring", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.expiring", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=True,
         meaning="A certificate of the chain expires soon. The facts name which one and when.",
         boxes=(Box.SERVER, Box.PROXY, Box.AUTHORITY),
         evidence="The nearest not-after date in the whole chain within the warning period.",
@@ -147,7 +147,7 @@ TLS_CERTIFICATE_CODES: Final = (
         proves=("ip", "tcp", "tls"),
     ),
     Code(
-        name="tls.legacy_version", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.legacy_version", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=True,
         meaning="The server still accepts TLS 1.0 or 1.1, or chose one of them.",
         boxes=(Box.SERVER, Box.PROXY),
         evidence="A completed ServerHello with that version.",
@@ -158,7 +158,7 @@ TLS_CERTIFICATE_CODES: Final = (
         proves=("ip", "tcp", "tls"),
     ),
     Code(
-        name="tls.must_staple", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.must_staple", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=True,
         meaning="The certificate promises a stapled OCSP answer "
         "and the server sends none. Some browsers refuse it.",
         boxes=(Box.SERVER, Box.PROXY),

@@ -82,10 +82,11 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.bad_signature", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=False,
+        name="tls.bad_signature", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
         meaning="A certificate in the chain was not signed by the key of the issuer it names.",
         boxes=(Box.SERVER, Box.AUTHORITY, Box.INSPECTOR),
-        evidence="OpenSSL verify code 7 with its depth, and both certificates kept.",
+        evidence="OpenSSL verify code 7 with its depth; or no issuer found, "
+        "and every presented certificate of the issuer's name checked: none of their keys signed.",
         not_this=(
             "an unknown issuer (tls.issuer_unknown): the issuer was found, its signature does not fit",
             "a missing intermediate (tls.missing_intermediate): a certificate of the issuer's name is there",
@@ -97,14 +98,14 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.issuer_not_ca", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=False,
+        name="tls.issuer_not_ca", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
         meaning="A certificate that signed another one is not allowed to act as a CA.",
         boxes=(Box.SERVER, Box.AUTHORITY),
         evidence="OpenSSL's invalid-CA or no-certificate-signing error with its depth, "
         "and the certificate kept.",
         not_this=(
             "an unknown issuer (tls.issuer_unknown): the issuer was found and may not issue",
-            "a wrong usage of the leaf (tls.wrong_usage): the fault is above the leaf",
+            "a wrong purpose (tls.wrong_usage): the issuer may not issue for any",
         ),
         could_also_be=(),
         fix="Reissue the leaf from a real CA certificate: basicConstraints CA:TRUE and keyCertSign.",
@@ -112,7 +113,7 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.path_length", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=False,
+        name="tls.path_length", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
         meaning="The chain has more intermediates than a CA in it permits.",
         boxes=(Box.SERVER, Box.AUTHORITY),
         evidence="OpenSSL verify code 25 with its depth, and the pathlen of the CA that limits it.",
@@ -123,7 +124,7 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.name_constraint", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=False,
+        name="tls.name_constraint", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
         meaning="A CA in the chain may not issue for a name that the leaf carries.",
         boxes=(Box.SERVER, Box.AUTHORITY),
         evidence="OpenSSL verify code 47, 48 or a kindred one, with the constraint and the name it forbids.",
@@ -158,14 +159,13 @@ TLS_CHAIN_CODES: Final = (
             "a closed or filtered port (tcp.timeout): TCP and the exchange of TLS messages worked",
             "a TLS version or cipher fault (tls.alert): a certificate was reached and judged",
         ),
-        could_also_be=("tls.bad_signature", "tls.issuer_not_ca", "tls.path_length", "tls.name_constraint",
-                       "tls.wrong_usage", "tls.pedantic"),
+        could_also_be=("tls.pedantic",),
         fix="Look up the verify code in the facts and reissue or reinstall the certificate at that depth.",
         confirm=(HANDSHAKE,),
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.wrong_order", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.wrong_order", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=True,
         meaning="The chain is complete and in the wrong order. Strict clients fail on it.",
         boxes=(Box.SERVER, Box.PROXY),
         evidence="The order as sent beside the order of issue.",
@@ -176,7 +176,7 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp", "tls"),
     ),
     Code(
-        name="tls.extra_certs", severity=Severity.INFO, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.extra_certs", severity=Severity.INFO, state=State.OK, osi="L5/6", emitted=True,
         meaning="The server sends certificates that belong to no link of its chain.",
         boxes=(Box.SERVER, Box.PROXY),
         evidence="Certificates in the presented list that the verified path does not use.",
@@ -187,7 +187,7 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp", "tls"),
     ),
     Code(
-        name="tls.duplicate_certs", severity=Severity.INFO, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.duplicate_certs", severity=Severity.INFO, state=State.OK, osi="L5/6", emitted=True,
         meaning="The server sends the same certificate more than once.",
         boxes=(Box.SERVER, Box.PROXY),
         evidence="Equal SHA-256 hashes in the presented list.",
@@ -198,7 +198,7 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp", "tls"),
     ),
     Code(
-        name="tls.root_sent", severity=Severity.INFO, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.root_sent", severity=Severity.INFO, state=State.OK, osi="L5/6", emitted=True,
         meaning="The server sends the root as well. Clients ignore it, and it costs bytes in each handshake.",
         boxes=(Box.SERVER, Box.PROXY),
         evidence="A self-signed certificate at the end of the presented list, "
@@ -210,12 +210,12 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp", "tls"),
     ),
     Code(
-        name="tls.cross_sign", severity=Severity.INFO, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.cross_sign", severity=Severity.INFO, state=State.OK, osi="L5/6", emitted=True,
         meaning="The chain can be built to more than one root through a cross-signed certificate. "
         "Old clients may build the other path.",
         boxes=(Box.SERVER, Box.AUTHORITY),
-        evidence="Two certificates with one subject and key and different issuers, "
-        "and the path that was verified.",
+        evidence="A presented certificate with the subject and key of one in the verified path, "
+        "and another issuer.",
         not_this=("a broken chain (tls.untrusted_root): the path that this client builds is trusted",),
         could_also_be=(),
         fix="Check that the path your oldest clients build does not end in an expired or removed root.",

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from fleetprobe.lab.scenario import (
     CUT_SHORT,
     JUMBO_BYTES,
+    OLD_TLS,
     USUAL_MTU_BYTES,
     VANTAGES,
     Certificate,
@@ -254,6 +255,7 @@ def _server(table: _Table) -> Server:
         steps=tuple(_step(table, line) for line in table.texts("steps")),
         nginx=table.optional_text("nginx"),
         certificate=table.member(Certificate, "certificate", certificate) if certificate else None,
+        newest_tls=table.optional_text("newest_tls"),
         names=table.texts("names"),
         backlog_full=table.flag("backlog_full"),
     )
@@ -264,6 +266,8 @@ def _server(table: _Table) -> Server:
         raise table.error("a server has either `steps` or `backlog_full = true`")
     if server.place is not Place.SERVER and (server.backlog_full or server.nginx):
         raise table.error(f"`backlog_full` and `nginx` are for {Place.SERVER} only")
+    if server.newest_tls is not None and (server.newest_tls not in OLD_TLS or server.nginx):
+        raise table.error(f"`newest_tls` is {' or '.join(OLD_TLS)}, and not for nginx")
     if any(step.verb in (Verb.TLS, Verb.ONCE, Verb.FLIGHT) for step in server.steps) and not server.certificate:
         raise table.error("the steps speak TLS, so `certificate` must be given")
     return server

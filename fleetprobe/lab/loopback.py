@@ -197,7 +197,7 @@ async def _serve(directory: Path, ready_fd: int, lifeline_fd: int, only: Sequenc
 
 
 async def _open(room: ServerRoom, scenario: Scenario, server: Server, pki: Path) -> dict[Endpoint, Endpoint]:
-    context = tls_context(server_file(pki, scenario, server)) if server.certificate else None
+    context = tls_context(server_file(pki, scenario, server), server.newest_tls) if server.certificate else None
     moved: dict[Endpoint, Endpoint] = {}
     for address in server.addresses:
         home = "::1" if ":" in address else "127.0.0.1"

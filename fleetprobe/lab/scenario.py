@@ -85,6 +85,10 @@ CUT_SHORT = {
 """What is left to do for a server that took part of a ClientHello for the whole, by the argument of `once`."""
 
 
+OLD_TLS = ("1.0", "1.1")
+"""Versions that a server can be held to."""
+
+
 class Certificate(StrEnum):
     """What is wrong (or not) with the certificate chain a server presents."""
 
@@ -101,6 +105,38 @@ class Certificate(StrEnum):
     """The leaf alone, although the authority is trusted."""
     LONG = "long"
     """Good, and with so many names that the handshake's flight takes two full segments and a short one."""
+    DEEP = "deep"
+    """Good, by two intermediates, each of which may have as many below it as there are."""
+    CONSTRAINED = "constrained"
+    """Good, from an authority that may certify names below lab.test alone."""
+    WRONG_ORDER = "wrong_order"
+    """As `deep`, the upper intermediate before the lower one."""
+    EXTRA = "extra"
+    """Good, and an intermediate that has nothing to do with it."""
+    DUPLICATE = "duplicate"
+    """Good, the intermediate twice."""
+    ROOT_SENT = "root_sent"
+    """Good, the trusted root included."""
+    CROSS_SIGN = "cross_sign"
+    """Good, and the trusted root's key once more, certified by the authority that the lab does not trust."""
+    BAD_SIGNATURE = "bad_signature"
+    """The leaf names the intermediate and its key, and was signed with another key."""
+    REKEYED = "rekeyed"
+    """The leaf was signed with the new key of the intermediate; the certificate of the old key is sent."""
+    ISSUER_NOT_CA = "issuer_not_ca"
+    """The leaf was issued by another leaf."""
+    PATH_LENGTH = "path_length"
+    """Two intermediates, the upper of which may have none below it."""
+    NAME_CONSTRAINT = "name_constraint"
+    """From an authority that may certify names below elsewhere.test alone."""
+    WRONG_USAGE = "wrong_usage"
+    """For clients (extended key usage clientAuth)."""
+    EXPIRING = "expiring"
+    """The leaf has ten days left."""
+    EXPIRING_ISSUER = "expiring_issuer"
+    """The intermediate has ten days left."""
+    MUST_STAPLE = "must_staple"
+    """The leaf promises a stapled OCSP answer; no server of the lab sends one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +152,8 @@ class Server:
     nginx: str | None = None
     """Body of an nginx `location / {…}`; used in place of the steps where nginx is installed."""
     certificate: Certificate | None = None
+    newest_tls: str | None = None
+    """`1.0` or `1.1`: what the Python server speaks at most; None: what it can."""
     names: tuple[str, ...] = ()
     """DNS names in the certificate; empty means the scenario's own names and addresses."""
     backlog_full: bool = False

@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from fleetprobe.lab.plan import Plan
 from fleetprobe.lab.scenario import Place, Scenario, Server
 from fleetprobe.lab.topology import AUTHORITY, DNS_PORT, RESOLVER, namespace_file
 
+_VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1}
 _LISTEN_BACKLOG = 512
 _MAX_TALKS = 1024
 _FILLERS = 4
@@ -48,12 +50,24 @@ def listen(address: str, port: int, backlog: int = _LISTEN_BACKLOG) -> socket.so
     return sock
 
 
-def tls_context(file: Path) -> ssl.SSLContext:
-    """A server context with the chain and key of one PEM file."""
+def tls_context(file: Path, newest_tls: str | None = None) -> ssl.SSLContext:
+    """A server context with the chain and key of one PEM file; `newest_tls` as in `Server`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     context.set_alpn_protocols(["http/1.1"])
+    if newest_tls is not None:
+        # OpenSSL 3 speaks these below its level 1 only, as they sign with SHA-1.
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        _hold_to(context, _VERSIONS[newest_tls])
     return context
+
+
+def _hold_to(context: ssl.SSLContext, newest: ssl.TLSVersion) -> None:
+    with warnings.catch_warnings():
+        # Python warns that these versions are retired; that they are is the fault to be shown.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = newest
 
 
 async def accept_forever(sock: socket.socket, server: Server, context: ssl.SSLContext | None) -> None:
@@ -139,7 +153,7 @@ async def _serve(plan: Plan, ready_fd: int) -> int:
                 file = server_file(plan.pki, scenario, server) if server.certificate else None
                 endpoints = [(address, server.port) for address in server.addresses]
                 there = None if server.place is Place.SERVER else namespace_file(Path(plan.state), server.place)
-                await room.open(server, endpoints, tls_context(file) if file else None, there)
+                await room.open(server, endpoints, tls_context(file, server.newest_tls) if file else None, there)
     for address, port in _daemon_endpoints(plan, fleet):
         await _wait_until_open(address, port, daemons)
     os.write(ready_fd, b"ready\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 
@@ -39,6 +39,8 @@ class Policy:
 
     as_of: datetime = field(default_factory=lambda: datetime.now(UTC))
     """The moment against which certificate dates are judged."""
+    expiring: timedelta = timedelta(days=30)
+    """A certificate that ends so soon is told beforehand."""
     slow: Slow = field(default_factory=Slow)
     connect_s: float = 3.3
     """Connect budget of one address: just above the third SYN retransmit of current kernels."""

@@ -300,6 +300,9 @@ class Handshake:
     alpn: str | None = None
     chain_der: tuple[bytes, ...] = ()
     """Certificates as presented, in order."""
+    path_der: tuple[bytes, ...] = ()
+    """The path that OpenSSL built and judged: the leaf, then each issuer it took, from what was presented or from the
+    trust store; a `depth` of `verify_errors` is a position in it. Without an error it ends in a trust anchor."""
     verify_errors: tuple[tuple[int, int], ...] = ()
     """(X509_V code, depth) in the order OpenSSL met them; empty and completed means verified."""
     client_certificate_requested: bool = False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from ipaddress import ip_network
 
 import pytest
 import typer
 
-from fleetprobe.cli.values import limit, mapping, networks, resolvers, without_secrets
+from fleetprobe.cli.values import days, limit, mapping, networks, resolvers, without_secrets
 from fleetprobe.engine.budget import Limit
 
 
@@ -66,3 +67,15 @@ def test_a_mapping_gives_columns_to_fields() -> None:
 
 def test_whatever_stands_before_an_at_sign_is_not_recorded() -> None:
     assert without_secrets(["scan", "https://u:p@h/", "-q"]) == ["scan", "***@h/", "-q"]
+
+
+@pytest.mark.parametrize(("text", "number"), [("30d", 30), ("0d", 0), (" 7d ", 7), ("99999d", 99999)])
+def test_a_horizon_is_a_number_of_days(text: str, number: int) -> None:
+    assert days("--expiring", text) == timedelta(days=number)
+
+
+@pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5d", "2w", "30 d", "100000d", "３d"])  # noqa: RUF001  # a full-width digit is meant
+def test_a_horizon_without_its_unit_is_refused_and_the_flag_named(text: str) -> None:
+    with pytest.raises(typer.BadParameter) as told:
+        days("--expiring", text)
+    assert told.value.param_hint == "'--expiring'"

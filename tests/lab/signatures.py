@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 Observation = dict[str, Any]
@@ -223,6 +224,31 @@ def healthy(seen: Observation) -> bool:
     )
 
 
+MUST_STAPLE = "06082b06010505070118" + "0405" + "3003020105"
+"""The TLS feature extension (RFC 7633) with status_request, as DER; no server of the lab staples."""
+
+
+def _tls_mark(holds: Callable[[dict[str, Any]], bool]) -> Callable[[Observation], bool]:
+    return lambda seen: healthy(seen) and _all(seen, lambda address: holds(address["tls"]))
+
+
+def _linked(chain: list[dict[str, Any]]) -> bool:
+    once = list({one["der"]: one for one in chain}.values())
+    return all(below["issuer"] == above["subject"] for below, above in pairwise(once))
+
+
+def _unused(tls: dict[str, Any]) -> list[dict[str, Any]]:
+    used = {one["der"] for one in tls["path"]}
+    return [one for one in tls["presented"] if one["der"] not in used]
+
+
+def _second_path(tls: dict[str, Any]) -> bool:
+    return any(
+        one["subject"] == used["subject"] and one["issuer"] != used["issuer"]
+        for one in _unused(tls) for used in tls["path"]
+    )
+
+
 SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "dns.nxdomain": _rcode("NXDOMAIN"),
     "dns.nodata": _rcode("NOERROR"),
@@ -281,6 +307,12 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "tls.untrusted_root": _verify(19),
     "tls.issuer_unknown": _verify(20),
     "tls.name_mismatch": _verify(62, 64),
+    # A stale issuer is passed over, where its key identifier tells that it is another.
+    "tls.bad_signature": _verify(7, 20),
+    "tls.issuer_not_ca": _verify(79),
+    "tls.path_length": _verify(25),
+    "tls.name_constraint": _verify(47),
+    "tls.wrong_usage": _verify(26),
     "tls.version_unsupported": _alert(70),
     "tls.alert": _alert(80),
     # What certificate the small hello is answered with does not matter.
@@ -324,6 +356,14 @@ WARNINGS: dict[str, Callable[[Observation], bool]] = {
     "mtu.reduced": lambda seen: healthy(seen) and _sizes(seen, _reduced),
     "mtu.clamped": lambda seen: healthy(seen) and _sizes(seen, _clamped),
     "mtu.masked": lambda seen: healthy(seen) and _sizes(seen, _masked),
+    "tls.wrong_order": _tls_mark(lambda tls: not _linked(tls["presented"]) and not _unused(tls)),
+    "tls.extra_certs": _tls_mark(lambda tls: len(_unused(tls)) == 1 and not _second_path(tls)),
+    "tls.duplicate_certs": _tls_mark(lambda tls: len({one["der"] for one in tls["presented"]}) < len(tls["presented"])),
+    "tls.root_sent": _tls_mark(lambda tls: tls["path"][-1]["der"] == tls["presented"][-1]["der"]),
+    "tls.cross_sign": _tls_mark(lambda tls: len(_unused(tls)) == 1 and _second_path(tls)),
+    "tls.expiring": _tls_mark(lambda tls: sum(one["days_left"] < 30 for one in tls["path"]) == 1),
+    "tls.legacy_version": _tls_mark(lambda tls: tls["version"] == "TLSv1.1"),
+    "tls.must_staple": _tls_mark(lambda tls: MUST_STAPLE in tls["path"][0]["der"]),
     "dns.hosts_override": lambda seen: healthy(seen) and bool(seen["hosts"]) and not seen["dns"]["addresses"],
     "ip.v4_only_broken": lambda seen: healthy(seen) and _family_broken(4)(seen),
     "ip.v6_only_broken": lambda seen: healthy(seen) and _family_broken(6)(seen),

@@ -168,6 +168,19 @@ def test_the_marks_of_one_kind_of_path_are_not_found_on_another(observations: di
         assert shown <= allowed, (case, shown)
 
 
+def test_the_marks_of_an_untidy_chain_are_found_where_it_is_expected_and_nowhere_else(
+    observations: dict[str, Observation]
+) -> None:
+    marks = {code: holds for code, holds in WARNINGS.items() if code.startswith("tls.")}
+    chains = [target for target in TARGETS if target.case.startswith(("chain-", "certificate-", "tls-version-"))]
+    sound = [target for target in chains if target.expect.state == ("ok",)]
+    assert len(marks) == 8
+    assert len(sound) >= 10
+    for target in chains:
+        shown = {code for code, holds in marks.items() if holds(observations[target.case])}
+        assert shown == set(target.expect.findings), target.case
+
+
 def test_a_narrow_way_back_shows_in_nothing_but_the_segments_that_come(observations: dict[str, Observation]) -> None:
     for number in range(1, 5):
         ((address, seen),) = observations[f"mtu-reduced-reverse#{number}"]["sizes"].items()

@@ -6,6 +6,7 @@ code with fleetprobe, so that the scanner is graded against faults which somethi
 
 from __future__ import annotations
 
+import _ssl
 import errno
 import fcntl
 import ipaddress
@@ -17,6 +18,7 @@ import ssl
 import struct
 import sys
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -289,6 +291,11 @@ def handshake(
     context = ssl.create_default_context(cafile=ca_file)
     # Whatever OpenSSL this Python has: without a post-quantum share the hello fits into a segment.
     context.set_ecdh_curve("prime256v1")
+    # A server of an old version is there to be seen as well.
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
     if alpn is not None:
         context.set_alpn_protocols(alpn)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -318,9 +325,27 @@ def handshake(
         heard += chunk
         incoming.write(chunk)
     seen: dict[str, Any] = {"ending": "done", "ms": (time.monotonic() - start) * 1000}
+    seen["version"] = tls.version()
+    # Private until Python 3.13 (bpo-18233); a C extension, of which mypy knows nothing.
+    inner: Any = getattr(tls, "_sslobj")  # noqa: B009  # as above
+    seen["presented"] = certificates(inner.get_unverified_chain())
+    seen["path"] = certificates(inner.get_verified_chain())
     if request is not None:
         seen["answer"] = exchange_over(tls, sock, incoming, outgoing, request)
     return seen
+
+
+def certificates(chain: list[Any] | None) -> list[dict[str, Any]]:
+    """Names, end and bytes of each, read by Python's own OpenSSL."""
+    return [
+        {
+            "subject": one.get_info()["subject"],
+            "issuer": one.get_info()["issuer"],
+            "days_left": (ssl.cert_time_to_seconds(one.get_info()["notAfter"]) - time.time()) / 86400,
+            "der": one.public_bytes(_ssl.ENCODING_DER).hex(),
+        }
+        for one in chain or ()
+    ]
 
 
 def handshake_done(tls: ssl.SSLObject) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fleetprobe.codes.table import CODES
-from fleetprobe.layers.tls import large_hello
+from fleetprobe.layers.tls import hygiene, large_hello, upkeep
+from fleetprobe.layers.tls import rejected as rejected_codes
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import Certificate, Malformed, Read
 from fleetprobe.layers.tls.exchange import begins_record
@@ -21,7 +22,8 @@ from fleetprobe.model.verdict import Confidence, Finding, State
 from fleetprobe.net.interface import Event, Fault, Handshake
 
 AS_OF = datetime(2026, 6, 1, tzinfo=UTC)
-POLICY = Policy(as_of=AS_OF)
+POLICY = Policy(as_of=AS_OF, expiring=timedelta(0))
+"""Of warnings see test_tls_warnings.py."""
 DAY = timedelta(days=1)
 
 LEAF = Certificate(
@@ -187,7 +189,10 @@ UNFIT: dict[str, tuple[TlsFacts, list[str]]] = {
     "no issuer of the intermediate": (facts(rejected((20, 1))), ["tls.issuer_unknown"]),
     "an intermediate as the only anchor": (facts(rejected((2, 1))), ["tls.issuer_unknown"]),
     "an unknown number": (facts(rejected((34, 1))), ["tls.rejected_by_verifier"]),
-    "an unknown number beside a known one": (facts(rejected((79, 1), (20, 1))), ["tls.rejected_by_verifier"]),
+    "an unknown number beside a known one": (
+        facts(rejected((34, 1), (20, 1))),
+        ["tls.issuer_unknown", "tls.rejected_by_verifier"],
+    ),
     "no certificate at all": (
         TlsFacts("203.0.113.9:443", "shop.test", replace(WHOLE, chain_der=()), (), 1.0),
         ["tls.rejected_by_verifier"],
@@ -262,13 +267,10 @@ def test_an_unknown_issuer_leaves_open_what_it_could_be_and_names_who_is_wanted(
     assert finding.facts["issuer_wanted"] == "CN=Lab Root"
 
 
-@pytest.mark.parametrize(("number", "points_to"), [(7, ("tls.bad_signature",)), (34, ())])
-def test_a_number_without_a_verdict_points_to_what_it_likely_is(
-    number: int, points_to: tuple[str, ...]
-) -> None:
-    finding = one(facts(rejected((number, 0))))
-    assert finding.could_also_be == points_to
-    assert finding.facts["openssl_verify_codes"] == [number]
+def test_a_number_without_a_verdict_of_its_own_is_told_with_its_depth() -> None:
+    finding = one(facts(rejected((34, 1))))
+    assert finding.facts["openssl_verify_codes"] == [34]
+    assert "verify code 34 at depth 1" in finding.summary
 
 
 def test_a_certificate_out_of_date_by_two_witnesses_is_listed_once() -> None:
@@ -330,11 +332,12 @@ def test_every_code_it_can_give_is_declared_and_emitted_by_the_table() -> None:
     produced = {code for given, code in BREAKS.values()} | {
         code for _, some in UNFIT.values() for code in some
     }
-    assert produced | {"tls.slow"} | large_hello.EMITS == LAYER.emits
+    warned = hygiene.EMITS | upkeep.EMITS | {"tls.slow"}
+    assert produced | warned | rejected_codes.EMITS | large_hello.EMITS == LAYER.emits
     assert all(CODES[code].emitted for code in LAYER.emits)
 
 
 def test_a_bad_certificate_lets_the_climb_go_on_and_a_broken_handshake_does_not() -> None:
     certificates = {code for _, some in UNFIT.values() for code in some} - {"tls.alert", "tls.stalled"}
-    assert certificates == LAYER.goes_on
+    assert certificates | rejected_codes.EMITS == LAYER.goes_on
     assert not LAYER.goes_on & {code for _, code in BREAKS.values()}

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from fleetprobe.layers.tls.signature import verifies
 
 _CACHED = 1024
 _CACHED_BYTES = 8 * 1024
 _NAMES_SHOWN = 64
+_LIMITS_READ = 64
 TEXT_CHARS = 512
 """Names longer than this are cut in the record."""
+_PURPOSES = {
+    ExtendedKeyUsageOID.SERVER_AUTH.dotted_string: "serverAuth",
+    ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string: "clientAuth",
+    ExtendedKeyUsageOID.CODE_SIGNING.dotted_string: "codeSigning",
+    ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string: "emailProtection",
+    ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string: "OCSPSigning",
+    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string: "any",
+}
+"""As OpenSSL spells them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +58,21 @@ class Certificate:
     is_ca: bool
     self_signed: bool
     """Subject and issuer are the same, and its own key verifies it."""
+    key_sha256: str = ""
+    """Of the public key with its algorithm (SubjectPublicKeyInfo), upper-case hex: equal for cross-signed twins."""
+    issuer_key_id: str | None = None
+    """The key that signed it, as it states itself (authority key identifier), hex."""
+    path_length: int | None = None
+    """How many authorities it permits below it; None: any number."""
+    permitted_names: tuple[str, ...] = ()
+    excluded_names: tuple[str, ...] = ()
+    """What it may and may not certify (RFC 5280 §4.2.1.10), as text, at most 64 of each."""
+    signs_certificates: bool | None = None
+    """keyCertSign of its key usage; None: it has no key usage."""
+    purposes: tuple[str, ...] = ()
+    """Its extended key usages, by name where they have one; none: any."""
+    must_staple: bool = False
+    """It promises a stapled OCSP answer (RFC 7633)."""
 
     def record(self, names_shown: int = _NAMES_SHOWN) -> Mapping[str, Any]:
         """The fields as JSON-ready values; at most `names_shown` alternative names, and their count."""
@@ -62,6 +90,7 @@ class Certificate:
             "signature_hash": self.signature_hash,
             "is_ca": self.is_ca,
             "self_signed": self.self_signed,
+            "must_staple": self.must_staple or None,
         }
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -79,6 +108,7 @@ class Malformed:
 
 
 Read = Certificate | Malformed
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 
 def read(der: bytes) -> Read:
@@ -123,11 +153,20 @@ class _Reader:
         self.field = "extensions"
         _ = tuple(certificate.extensions)
         self.field = "basic_constraints"
-        is_ca = _is_ca(certificate)
+        is_ca, path_length = _basic_constraints(certificate)
+        self.field = "name_constraints"
+        permitted, excluded = _name_constraints(certificate)
+        self.field = "key_usage"
+        signs, purposes = _signs_certificates(certificate), _purposes(certificate)
+        self.field = "authority_key_identifier"
+        issuer_key_id = _issuer_key_id(certificate)
+        self.field = "tls_feature"
+        must_staple = _must_staple(certificate)
         self.field = "subject_alternative_name"
         dns_names, ip_addresses = _alternative_names(certificate)
         self.field = "public_key"
         key_type, key_bits = _key(certificate)
+        key_sha256 = hashlib.sha256(_key_info(certificate)).hexdigest().upper()
         self.field = "signature"
         return Certificate(
             sha256=sha256,
@@ -143,6 +182,14 @@ class _Reader:
             signature_hash=_signature_hash(certificate),
             is_ca=is_ca,
             self_signed=_self_signed(certificate),
+            key_sha256=key_sha256,
+            issuer_key_id=issuer_key_id,
+            path_length=path_length,
+            permitted_names=permitted,
+            excluded_names=excluded,
+            signs_certificates=signs,
+            purposes=purposes,
+            must_staple=must_staple,
         )
 
 
@@ -151,17 +198,66 @@ def _common_name(subject: x509.Name) -> str | None:
     return str(names[-1].value) if names else None
 
 
-def _is_ca(certificate: x509.Certificate) -> bool:
+def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
-        return False
+        return None
+
+
+def _basic_constraints(certificate: x509.Certificate) -> tuple[bool, int | None]:
+    basic = _extension(certificate, x509.BasicConstraints)
+    return (basic.ca, basic.path_length) if basic else (False, None)
+
+
+def _name_constraints(certificate: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    limits = _extension(certificate, x509.NameConstraints)
+    if limits is None:
+        return (), ()
+    return _texts(limits.permitted_subtrees), _texts(limits.excluded_subtrees)
+
+
+def _texts(names: Sequence[x509.GeneralName] | None) -> tuple[str, ...]:
+    return tuple(_text(name)[:TEXT_CHARS] for name in (names or ())[:_LIMITS_READ])
+
+
+def _text(name: x509.GeneralName) -> str:
+    value = name.value
+    return value.rfc4514_string() if isinstance(value, x509.Name) else str(value)
+
+
+def _signs_certificates(certificate: x509.Certificate) -> bool | None:
+    usage = _extension(certificate, x509.KeyUsage)
+    return usage.key_cert_sign if usage else None
+
+
+def _purposes(certificate: x509.Certificate) -> tuple[str, ...]:
+    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+    return tuple(_PURPOSES.get(one.dotted_string, one.dotted_string) for one in list(purposes or ())[:_LIMITS_READ])
+
+
+def _issuer_key_id(certificate: x509.Certificate) -> str | None:
+    stated = _extension(certificate, x509.AuthorityKeyIdentifier)
+    identifier = stated.key_identifier if stated else None
+    return identifier.hex().upper()[:TEXT_CHARS] if identifier else None
+
+
+def _must_staple(certificate: x509.Certificate) -> bool:
+    features = _extension(certificate, x509.TLSFeature)
+    return features is not None and x509.TLSFeatureType.status_request in features
+
+
+def _key_info(certificate: x509.Certificate) -> bytes:
+    """The public key as it stands in the certificate; of an unknown algorithm the whole certificate stands for it."""
+    try:
+        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except UnsupportedAlgorithm:
+        return certificate.tbs_certificate_bytes
 
 
 def _alternative_names(certificate: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    names = _extension(certificate, x509.SubjectAlternativeName)
+    if names is None:
         return (), ()
     addresses = names.get_values_for_type(x509.IPAddress)
     return tuple(names.get_values_for_type(x509.DNSName)), tuple(str(one) for one in addresses)
@@ -197,10 +293,20 @@ def _signature_hash(certificate: x509.Certificate) -> str | None:
 
 
 def _self_signed(certificate: x509.Certificate) -> bool:
-    if certificate.subject != certificate.issuer:
+    if certificate.subject != certificate.issuer or _key_ids_differ(certificate):
         return False
     try:
-        certificate.verify_directly_issued_by(certificate)
-    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
+        return verifies(certificate, certificate) is True
+    except (UnsupportedAlgorithm, TypeError, ValueError):
         return False
-    return True
+
+
+def _key_ids_differ(certificate: x509.Certificate) -> bool:
+    """Whether it says itself that another key signed it, as when a CA changes its key.
+
+    OpenSSL goes on above such a certificate, so that a path may hold a hundred of them: no signature is spent on any.
+    """
+    own = _extension(certificate, x509.SubjectKeyIdentifier)
+    stated = _extension(certificate, x509.AuthorityKeyIdentifier)
+    signer = stated.key_identifier if stated else None
+    return own is not None and signer is not None and own.digest != signer

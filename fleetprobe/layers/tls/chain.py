@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Final
 
 from fleetprobe.layer import found
-from fleetprobe.layers.first_bytes import printable
+from fleetprobe.layers.tls import rejected
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
 from fleetprobe.layers.tls.facts import TlsFacts
+from fleetprobe.layers.tls.graph import NO_ISSUER
 from fleetprobe.layers.tls.names import mismatch
+from fleetprobe.layers.tls.shown import role, show
 from fleetprobe.model.verdict import Confidence, Finding
 
 # X509_V_ERR_* of openssl/x509_vfy.h, the same numbers since OpenSSL 3.0.
@@ -18,23 +21,12 @@ _NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10
 _SELF_SIGNED_LEAF: Final = 18
 _SELF_SIGNED_IN_CHAIN: Final = 19
-_NO_ISSUER: Final = frozenset({2, 20, 21})
 _WEAK_KEY: Final = frozenset({66, 67})
 _WEAK_SIGNATURE: Final = frozenset({68})
 _JUDGED: Final = (
     frozenset({_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED_LEAF, _SELF_SIGNED_IN_CHAIN})
-    | _NO_ISSUER | _WEAK_KEY | _WEAK_SIGNATURE
+    | NO_ISSUER | _WEAK_KEY | _WEAK_SIGNATURE | rejected.JUDGED
 )
-_LIKELY: Final = {
-    7: ("tls.bad_signature",),
-    24: ("tls.issuer_not_ca",),
-    25: ("tls.path_length",),
-    26: ("tls.wrong_usage",),
-    32: ("tls.issuer_not_ca",),
-    **dict.fromkeys(range(47, 54), ("tls.name_constraint",)),
-    79: ("tls.issuer_not_ca",),
-}
-"""What a number that has no verdict of its own yet points to."""
 
 _SHORTEST_BITS: Final = {"RSA": 2048, "DSA": 2048, "EC": 224}
 """112 bits of security (NIST SP 800-57 part 1 table 2), which OpenSSL's default level 2 asks for."""
@@ -43,15 +35,17 @@ _BROKEN_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})
 EMITS: Final = frozenset({
     "tls.self_signed", "tls.untrusted_root", "tls.issuer_unknown", "tls.rejected_by_verifier", "tls.expired",
     "tls.not_yet_valid", "tls.name_mismatch", "tls.weak_key", "tls.weak_signature", "tls.malformed",
-})
+}) | rejected.EMITS
 
 
 def faults(facts: TlsFacts, as_of: datetime) -> tuple[Finding, ...]:
     """Every fault of the presented certificates, one finding a cause; chain, dates, name, strength."""
-    path = walk(facts.certificates)
+    path = judged_path(facts)
     leaf = path[0] if path else None
     findings = [
-        _chain(facts, path),
+        _trust(facts, path),
+        *rejected.rejections(facts, path),
+        _other(facts),
         _dates(facts, path, _EXPIRED, "tls.expired", lambda one: one.not_after < as_of),
         _dates(facts, path, _NOT_YET_VALID, "tls.not_yet_valid", lambda one: one.not_before > as_of),
         _name(facts, leaf) if leaf else None,
@@ -59,7 +53,14 @@ def faults(facts: TlsFacts, as_of: datetime) -> tuple[Finding, ...]:
         _weak(facts, path, _WEAK_SIGNATURE, "tls.weak_signature", weak_signature),
         _malformed(facts, path),
     ]
-    return tuple(finding for finding in findings if finding is not None)
+    told = [finding for finding in findings if finding is not None]
+    return tuple(sorted(told, key=lambda finding: finding.rank))
+
+
+def judged_path(facts: TlsFacts) -> tuple[Certificate, ...]:
+    """The path that OpenSSL built, leaf first, as far as it can be read; by issuer names where it is not known."""
+    known = tuple(takewhile(lambda one: isinstance(one, Certificate), facts.path))
+    return tuple(one for one in known if isinstance(one, Certificate)) or walk(facts.certificates)
 
 
 def walk(certificates: Sequence[Read]) -> tuple[Certificate, ...]:
@@ -91,31 +92,40 @@ def weak_signature(certificate: Certificate) -> str | None:
     return f"signed with {certificate.signature_hash}"
 
 
-def _chain(facts: TlsFacts, path: Sequence[Certificate]) -> Finding | None:
+def _trust(facts: TlsFacts, path: Sequence[Certificate]) -> Finding | None:
     """One finding about trust: the reasons exclude one another, though OpenSSL may give several numbers."""
-    errors = facts.handshake.verify_errors
-    codes = {code for code, _ in errors}
-    evidence: dict[str, Any] = {"openssl_verify_codes": [code for code, _ in errors]}
-    others = [(code, depth) for code, depth in errors if code not in _JUDGED]
-    if others:
-        code, depth = others[0]
-        summary = f"OpenSSL rejects the chain of {facts.address}: verify code {code} at depth {depth}"
-        return found("tls.rejected_by_verifier", summary, evidence, could_also_be=_LIKELY.get(code, ()))
+    codes = {code for code, _ in facts.handshake.verify_errors}
+    evidence: dict[str, Any] = {"openssl_verify_codes": [code for code, _ in facts.handshake.verify_errors]}
     if _SELF_SIGNED_LEAF in codes:
         summary = f"the certificate of {facts.address} is signed by itself ({_leaf_name(path)})"
         return found("tls.self_signed", summary, evidence)
     if _SELF_SIGNED_IN_CHAIN in codes:
-        root = _show(path[-1].subject) if path else "unreadable"
+        root = show(path[-1].subject) if path else "unreadable"
         summary = f"{facts.address} presents a chain to an untrusted root ({root})"
         return found("tls.untrusted_root", summary, evidence)
-    if codes & _NO_ISSUER:
-        wanted = path[-1].issuer if path else "unknown"
-        summary = f"no issuer found for the chain of {facts.address}: wanted {_show(wanted)}"
-        evidence = {**evidence, "issuer_wanted": wanted[:TEXT_CHARS]}
-        return found("tls.issuer_unknown", summary, evidence, confidence=Confidence.INFERRED)
+    if not codes & NO_ISSUER:
+        return None
+    if path and (another := rejected.another_key(facts, path[-1])):
+        return another
+    wanted = path[-1].issuer if path else "unknown"
+    summary = f"no issuer found for the chain of {facts.address}: wanted {show(wanted)}"
+    evidence = {**evidence, "issuer_wanted": wanted[:TEXT_CHARS]}
+    if path and path[-1].issuer_key_id:
+        evidence["issuer_key_id"] = path[-1].issuer_key_id
+    return found("tls.issuer_unknown", summary, evidence, confidence=Confidence.INFERRED)
+
+
+def _other(facts: TlsFacts) -> Finding | None:
+    """A number that has no verdict of its own, or nothing that a number could be about."""
+    errors = facts.handshake.verify_errors
+    evidence = {"openssl_verify_codes": [code for code, _ in errors]}
+    for code, depth in errors:
+        if code not in _JUDGED:
+            summary = f"OpenSSL rejects the chain of {facts.address}: verify code {code} at depth {depth}"
+            return found("tls.rejected_by_verifier", summary, evidence)
     if facts.handshake.fault is None and not facts.handshake.chain_der:
         summary = f"{facts.address} completed the handshake and presented no certificate"
-        return found("tls.rejected_by_verifier", summary, evidence, could_also_be=())
+        return found("tls.rejected_by_verifier", summary, evidence)
     return None
 
 
@@ -141,7 +151,7 @@ def _dates(
         when = f"expired on {iso(first.not_after)}"
     else:
         when = f"is valid only from {iso(first.not_before)}"
-    summary = f"the {_role(depths[0])} of {facts.address} {when}"
+    summary = f"the {role(depths[0])} of {facts.address} {when}"
     listed = [_evidence(depth, one) for depth, one in zip(depths, culprits, strict=True)]
     return found(code, summary, {"out_of_date": listed})
 
@@ -150,8 +160,8 @@ def _name(facts: TlsFacts, leaf: Certificate) -> Finding | None:
     missed = mismatch(leaf, facts.server_name)
     if missed is None:
         return None
-    only = f", only for {_show(', '.join(missed.near[:3]))}" if missed.near else ""
-    summary = f"the certificate of {facts.address} is not for {_show(facts.server_name)}{only}"
+    only = f", only for {show(', '.join(missed.near[:3]))}" if missed.near else ""
+    summary = f"the certificate of {facts.address} is not for {show(facts.server_name)}{only}"
     near = [name[:256] for name in missed.near]
     return found("tls.name_mismatch", summary, {"reason": missed.reason, "near": near})
 
@@ -175,7 +185,7 @@ def _weak(
     if not weak:
         return None
     depth = min(weak)
-    summary = f"the {_role(depth)} of {facts.address} is weak: {weak[depth]}"
+    summary = f"the {role(depth)} of {facts.address} is weak: {weak[depth]}"
     listed = [{"depth": at, "why": why} for at, why in sorted(weak.items())]
     return found(code, summary, {"weak": listed})
 
@@ -192,7 +202,7 @@ def _malformed(facts: TlsFacts, path: Sequence[Certificate]) -> Finding | None:
 
 
 def _sought(facts: TlsFacts) -> bool:
-    return any(code in _NO_ISSUER for code, _ in facts.handshake.verify_errors)
+    return any(code in NO_ISSUER for code, _ in facts.handshake.verify_errors)
 
 
 def _at(
@@ -222,14 +232,5 @@ def _evidence(depth: int, certificate: Certificate | None) -> Mapping[str, Any]:
     }
 
 
-def _role(depth: int) -> str:
-    return "certificate" if depth == 0 else f"issuer certificate at depth {depth}"
-
-
 def _leaf_name(path: Sequence[Certificate]) -> str:
-    return _show(path[0].subject) if path else "unreadable"
-
-
-def _show(text: str) -> str:
-    """A name chosen by a stranger, short and safe to print."""
-    return printable(text.encode("utf-8", "backslashreplace"), 60)
+    return show(path[0].subject) if path else "unreadable"

@@ -9,13 +9,16 @@ from typing import Any
 
 from fleetprobe.layers.first_bytes import printable
 from fleetprobe.layers.tls.alerts import alert_name
-from fleetprobe.layers.tls.certificate import TEXT_CHARS, Malformed, Read, iso
+from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
+from fleetprobe.layers.tls.graph import Trial
 from fleetprobe.net.interface import Fault, Handshake
 from fleetprobe.net.path import Hole
 
 _HASHES = 64
 _READ_SHOWN = 8
 _ISSUER_NAMES_SHOWN = 4
+_DATES = frozenset({9, 10})
+"""X509_V_ERR_CERT_NOT_YET_VALID, _HAS_EXPIRED: the path is whole all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class TlsFacts:
     | protocol_version, cipher, alpn | text | what was agreed |
     | chain_length, chain_sha256 | int, list of hex | certificates as presented, in order |
     | certificates | list | the fields of the first of them, leaf first |
+    | path_sha256 | list of hex | the path OpenSSL built, leaf first; its end may come from the trust store |
+    | trust_anchor | {subject, sha256, not_after} | where that path ends, when nothing is wrong with it but dates |
     | verify_errors | list of {code, depth} | X509_V_ERR numbers in the order OpenSSL met them |
     | ocsp_staple_bytes | int | size of the stapled answer, 0 without |
     """
@@ -53,11 +58,28 @@ class TlsFacts:
     rtt_ms: float | None
     last_word: Fault | None = None
     """What a server that had asked for a client certificate said right after the handshake."""
+    path: tuple[Read, ...] = ()
+    """The path that OpenSSL built, read; leaf first."""
+    trials: tuple[Trial, ...] = ()
+    """Where OpenSSL stopped: which of the issuers that bear the right name have signed."""
 
     @property
     def chain_der(self) -> tuple[bytes, ...]:
         """Every certificate as presented, for the record's own certificate lines."""
         return self.handshake.chain_der
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """SHA-256 of every certificate as presented, in order, upper-case hex."""
+        rest = self.handshake.chain_der[len(self.certificates) :]
+        return (*(one.sha256 for one in self.certificates), *(hashlib.sha256(der).hexdigest().upper() for der in rest))
+
+    @property
+    def trust_anchor(self) -> Certificate | None:
+        """Where the path ends, unless OpenSSL has more against it than dates."""
+        last = self.path[-1] if self.path else None
+        reached = all(code in _DATES for code, _ in self.handshake.verify_errors)
+        return last if reached and isinstance(last, Certificate) else None
 
     @property
     def duration_ms(self) -> float:
@@ -139,9 +161,13 @@ class TlsFacts:
         chain = self.handshake.chain_der
         if not chain:
             return {}
+        anchor = self.trust_anchor
+        trusted = {"trust_anchor": _anchor(anchor)} if anchor else {}
         return {
             "chain_length": len(chain),
-            "chain_sha256": [hashlib.sha256(der).hexdigest().upper() for der in chain[:_HASHES]],
+            "chain_sha256": list(self.fingerprints[:_HASHES]),
+            "path_sha256": [one.sha256 for one in self.path[:_HASHES]],
+            **trusted,
             "certificates": [
                 one.record() if index == 0 else one.record(_ISSUER_NAMES_SHOWN)
                 for index, one in enumerate(self.certificates[:_READ_SHOWN])
@@ -149,6 +175,10 @@ class TlsFacts:
             "verify_errors": [{"code": code, "depth": depth} for code, depth in self.handshake.verify_errors],
             "ocsp_staple_bytes": self.handshake.ocsp_staple_bytes,
         }
+
+
+def _anchor(anchor: Certificate) -> Mapping[str, Any]:
+    return {"subject": anchor.subject[:TEXT_CHARS], "sha256": anchor.sha256, "not_after": iso(anchor.not_after)}
 
 
 def _alerts(alerts: Sequence[tuple[int, int]]) -> Sequence[Mapping[str, Any]] | None:

@@ -6,6 +6,7 @@ from fleetprobe.layer import Ground, Layer, Witness
 from fleetprobe.layers.tls import chain, exchange, large_hello
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
+from fleetprobe.layers.tls.graph import try_issuers
 from fleetprobe.layers.tls.judge import EMITS, judge
 from fleetprobe.layers.tls.offer import asked_name, offer
 from fleetprobe.net.interface import Net
@@ -33,14 +34,22 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
             # In TLS 1.3 the server says no only after our side of the handshake is done (RFC 8446 §4.4.2.4).
             got = await stream.receive(1, ground.until(_LAST_WORD_S, net.now()))
             last_word = got.fault
+    presented = handshake.chain_der[:_CERTIFICATES_READ]
+    # Most of the path was presented; a large one is not read twice.
+    known = {der: read(der) for der in {*presented, *handshake.path_der}}
+    certificates = tuple(known[der] for der in presented)
+    path = tuple(known[der] for der in handshake.path_der)
+    ders = {one.sha256: der for der, one in known.items()}
     text = ground.address.text
     return TlsFacts(
         address=f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}",
         server_name=asked_name(target),
         handshake=handshake,
-        certificates=tuple(read(der) for der in handshake.chain_der[:_CERTIFICATES_READ]),
+        certificates=certificates,
         rtt_ms=info.rtt_ms if info else None,
         last_word=last_word,
+        path=path,
+        trials=try_issuers(certificates, path, handshake.verify_errors, ders),
     )
 
 

@@ -7,7 +7,7 @@ for its turn first, so that the clock of everything else on the loop stays true.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -266,6 +266,7 @@ def _answer(
     connection: SSL.Connection, seen: _Seen, fault: Fault | None, info: TcpInfo | None
 ) -> Handshake:
     chain = connection.get_peer_cert_chain() or []
+    path = connection.get_verified_chain() or []
     known = fault is None or bool(chain)
     alpn = connection.get_alpn_proto_negotiated()
     return Handshake(
@@ -283,13 +284,18 @@ def _answer(
         protocol_version=connection.get_protocol_version_name() if known else None,
         cipher=connection.get_cipher_name() if known else None,
         alpn=alpn.decode("ascii", "backslashreplace") or None,
-        chain_der=tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in chain),
+        chain_der=_ders(chain),
+        path_der=_ders(path),
         verify_errors=tuple(seen.verify_errors),
         client_certificate_requested=seen.certificate_requested,
         ocsp_staple_bytes=seen.staple_bytes,
         lag_ms=seen.lag_ms,
         hole=seen.hole,
     )
+
+
+def _ders(certificates: Sequence[crypto.X509]) -> tuple[bytes, ...]:
+    return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in certificates)
 
 
 def _unacked(seen: _Seen, info: TcpInfo | None) -> int:
