@@ -185,7 +185,7 @@ HTTP_CODES: Final = (
     ),
     Code(
         name="http.client_certificate_required", severity=Severity.FAIL, state=State.FAIL, osi="L7",
-        emitted=False,
+        emitted=True,
         meaning="The handshake succeeded without a client certificate, "
         "and the server then refuses the request for it.",
         boxes=(Box.SERVER, Box.PROXY),
@@ -197,7 +197,7 @@ HTTP_CODES: Final = (
         ),
         could_also_be=(),
         fix="Give this client a certificate the server accepts, or expect this status in the inventory.",
-        confirm=(GET, HANDSHAKE),
+        confirm=(GET, BODY, HANDSHAKE),
         proves=("ip", "tcp"),
     ),
     Code(

@@ -268,6 +268,10 @@ class Hello:
     small: bool = False
     """Offer the one group that every TLS 1.3 server has (P-256, RFC 8446 §9.1): some 360 bytes, a quarter of the
     usual hello, whose first key share is post-quantum. Nothing is verified then."""
+    any_cipher: bool = False
+    """With `small`: offer every cipher suite that the library knows, anonymous and unencrypted ones among them."""
+    below_tls13: bool = False
+    """With `small`: do not offer TLS 1.3."""
     pad_to_bytes: int | None = None
     """Make the hello exactly so long, by names of protocols that do not exist, behind those of `alpn` (RFC 7301);
     one that is longer already gets one such name."""
@@ -297,12 +301,18 @@ class Handshake:
     close_notify: bool = False
     protocol_version: str | None = None
     cipher: str | None = None
+    unusual_cipher: bool = False
+    """The suite agreed on is none of those that are offered without `Hello.any_cipher`."""
     alpn: str | None = None
     chain_der: tuple[bytes, ...] = ()
     """Certificates as presented, in order."""
     verify_errors: tuple[tuple[int, int], ...] = ()
     """(X509_V code, depth) in the order OpenSSL met them; empty and completed means verified."""
     client_certificate_requested: bool = False
+    client_authorities: tuple[str, ...] = ()
+    """The names of the authorities from which the server takes client certificates, as it listed them; the first few
+    of them, each cut. Many servers list none."""
+    client_authority_count: int = 0
     ocsp_staple_bytes: int = 0
     lag_ms: float = 0.0
     hole: Hole | None = None

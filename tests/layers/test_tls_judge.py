@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleetprobe.codes.table import CODES
-from fleetprobe.layers.tls import large_hello
+from fleetprobe.layers.tls import large_hello, other_offer
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import Certificate, Malformed, Read
 from fleetprobe.layers.tls.exchange import begins_record
@@ -100,13 +100,34 @@ BREAKS: dict[str, tuple[TlsFacts, str]] = {
     ),
     "the peer's user gave up": (ended(Event.CLOSED, alerts_received=((2, 90), (1, 0))), "tls.dropped"),
     "a fatal alert and then RST": (ended(Event.RESET, alerts_received=((2, 40),)), "tls.alert"),
-    "a fatal alert": (ended(Event.ERROR, alerts_received=((2, 112),)), "tls.alert"),
+    "a fatal alert": (ended(Event.ERROR, alerts_received=((2, 80),)), "tls.alert"),
+    "no protocol in common": (ended(Event.ERROR, alerts_received=((2, 120),)), "tls.alert"),
+    "a name that the server does not know": (
+        ended(Event.ERROR, alerts_received=((2, 112),)), "tls.unrecognized_name",
+    ),
+    "the same where no name was sent": (
+        replace(ended(Event.ERROR, alerts_received=((2, 112),)), server_name="203.0.113.9"), "tls.sni_required",
+    ),
     "in TLS 1.3 every alert is fatal": (ended(Event.ERROR, alerts_received=((1, 116),)), "tls.alert"),
     "alert 70 received": (ended(Event.ERROR, alerts_received=((2, 70),)), "tls.version_unsupported"),
     "alert 70 sent by us": (ended(Event.ERROR, alerts_sent=((2, 70),)), "tls.version_unsupported"),
     "an error of the library on a TLS record": (
         ended(Event.ERROR, first_bytes=RECORD, alerts_sent=((2, 47),)),
         "tls.protocol_error",
+    ),
+    "a client certificate demanded in TLS 1.2": (
+        ended(Event.ERROR, alerts_received=((2, 40),), client_certificate_requested=True),
+        "tls.client_certificate_required",
+    ),
+    "the same in the words of Go and Java": (
+        ended(Event.ERROR, alerts_received=((2, 42),), client_certificate_requested=True),
+        "tls.client_certificate_required",
+    ),
+    "an alert about something else after one was asked for": (
+        ended(Event.ERROR, alerts_received=((2, 80),), client_certificate_requested=True), "tls.alert",
+    ),
+    "the end without an alert after one was asked for": (
+        ended(Event.CLOSED, client_certificate_requested=True, bytes_received=900, first_bytes=RECORD), "tls.dropped",
     ),
     "retransmits exhausted": (ended(Event.ERROR, "ETIMEDOUT"), "tcp.stalled"),
     "ICMP host unreachable": (ended(Event.ERROR, "EHOSTUNREACH"), "ip.host_unreachable"),
@@ -302,6 +323,44 @@ def test_how_it_was_dropped_is_a_fact_and_not_a_code(changes: dict[str, Any], ho
     assert "0.8 ms after our ClientHello" in finding.summary
 
 
+AFTER = replace(WHOLE, client_certificate_requested=True)
+
+
+@pytest.mark.parametrize(
+    ("last_word", "found"),
+    [
+        (Fault(Event.ERROR, alert=116), [("tls.client_certificate_required", Confidence.OBSERVED)]),
+        (Fault(Event.ERROR, alert=42), [("tls.client_certificate_required", Confidence.OBSERVED)]),
+        (Fault(Event.ERROR, alert=80), [("tls.alert", Confidence.OBSERVED)]),
+        (Fault(Event.CLOSED), [("tls.client_certificate_required", Confidence.INFERRED)]),
+        (Fault(Event.RESET, "ECONNRESET"), [("tls.client_certificate_required", Confidence.INFERRED)]),
+        (Fault(Event.ERROR, "EHOSTUNREACH"), [(None, Confidence.OBSERVED)]),
+        (Fault(Event.SILENT), [(None, Confidence.OBSERVED)]),
+        (None, [(None, Confidence.OBSERVED)]),
+    ],
+)
+def test_what_comes_right_after_the_handshake_tells_whether_the_certificate_was_a_demand(
+    last_word: Fault | None, found: list[tuple[str | None, Confidence]]
+) -> None:
+    findings = judge(replace(facts(AFTER), last_word=last_word), POLICY)
+    assert [(finding.code, finding.confidence) for finding in findings] == found
+    if found[0][1] is Confidence.INFERRED:
+        assert findings[0].could_also_be == ("tcp.reset", "tcp.closed")
+
+
+def test_the_authorities_wanted_are_told_harmless_and_bounded() -> None:
+    names = ("CN=\x1b[2JLab Root,O=" + "x" * 240, *(f"CN=Root {n}" for n in range(7)))
+    seen = replace(AFTER, client_authorities=names, client_authority_count=40)
+    given = replace(facts(seen), last_word=Fault(Event.ERROR, alert=116))
+    finding = one(given)
+    assert finding.summary.isprintable()
+    assert len(finding.summary) <= 160
+    assert "Lab Root" in finding.summary
+    assert finding.facts["client_authority_count"] == 40
+    assert len(finding.facts["client_authorities"]) == 8
+    assert all(name.isprintable() for name in finding.facts["client_authorities"])
+
+
 def test_an_alert_is_named_by_its_number_and_tells_of_a_wanted_client_certificate() -> None:
     wanted = ended(Event.ERROR, alerts_received=((2, 40),), client_certificate_requested=True)
     finding = one(wanted)
@@ -330,7 +389,7 @@ def test_every_code_it_can_give_is_declared_and_emitted_by_the_table() -> None:
     produced = {code for given, code in BREAKS.values()} | {
         code for _, some in UNFIT.values() for code in some
     }
-    assert produced | {"tls.slow"} | large_hello.EMITS == LAYER.emits
+    assert produced | {"tls.slow"} | large_hello.EMITS | other_offer.EMITS == LAYER.emits
     assert all(CODES[code].emitted for code in LAYER.emits)
 
 

@@ -37,6 +37,7 @@ class TlsFacts:
     | first_bytes | text | what the peer sent first, when it did not complete |
     | alerts_received, alerts_sent | list of {level, number, name} | RFC 8446 §6 |
     | close_notify, client_certificate_requested | bool | seen from the peer |
+    | client_authorities, client_authority_count | list of text, int | from whom client certificates are taken |
     | openssl_reason | text | OpenSSL's words for its own error; information only |
     | protocol_version, cipher, alpn | text | what was agreed |
     | chain_length, chain_sha256 | int, list of hex | certificates as presented, in order |
@@ -97,6 +98,8 @@ class TlsFacts:
             "alerts_sent": _alerts(seen.alerts_sent),
             "close_notify": seen.close_notify or None,
             "client_certificate_requested": seen.client_certificate_requested,
+            "client_authorities": _authorities(seen.client_authorities),
+            "client_authority_count": seen.client_authority_count or None,
             "openssl_reason": seen.openssl_reason,
             "protocol_version": seen.protocol_version,
             "cipher": seen.cipher,
@@ -149,6 +152,10 @@ class TlsFacts:
             "verify_errors": [{"code": code, "depth": depth} for code, depth in self.handshake.verify_errors],
             "ocsp_staple_bytes": self.handshake.ocsp_staple_bytes,
         }
+
+
+def _authorities(names: Sequence[str]) -> Sequence[str] | None:
+    return [printable(name.encode(), TEXT_CHARS) for name in names] or None
 
 
 def _alerts(alerts: Sequence[tuple[int, int]]) -> Sequence[Mapping[str, Any]] | None:

@@ -144,7 +144,7 @@ def met(handshake: Handshake) -> str:
     if first and not begins_record(first):
         return UNCLEAR
     if alert := fatal_alert(handshake, fault):
-        return f"{_ALERT}{alert_name(alert)}"
+        return failure(alert)
     match fault.event:
         case Event.CLOSED | Event.RESET:
             return DROPPED
@@ -153,6 +153,11 @@ def met(handshake: Handshake) -> str:
             return UNCLEAR if handshake.lag_ms > _LAG_SHARE * waited_ms else SILENT
         case _:
             return UNCLEAR
+
+
+def failure(alert: int) -> str:
+    """How a hello ended that met this alert."""
+    return f"{_ALERT}{alert_name(alert)}"
 
 
 async def _say(ground: Ground, net: Net, size_bytes: int, budget_s: float) -> Said:

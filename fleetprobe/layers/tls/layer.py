@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleetprobe.layer import Ground, Layer, Witness
-from fleetprobe.layers.tls import chain, exchange, large_hello
+from fleetprobe.layers.tls import chain, exchange, large_hello, other_name, other_offer
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.judge import EMITS, judge
@@ -48,7 +48,7 @@ LAYER = Layer(
     name="tls",
     probe=probe,
     judge=judge,
-    emits=EMITS | large_hello.EMITS,
+    emits=EMITS | large_hello.EMITS | other_name.EMITS | other_offer.EMITS,
     duration="tls_handshake_duration_ms",
     everywhere=False,
     witnesses=(Witness(name="again", when=exchange.SILENT),),
