@@ -56,9 +56,10 @@ TLS_CODES: Final = (
     ),
     Code(
         name="tls.stalled", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
-        meaning="The handshake began and stopped midway: some bytes came back, then silence.",
+        meaning="The handshake began and stopped midway: some bytes came back, then silence, "
+        "or only a drop now and then.",
         boxes=(Box.TUNNEL, Box.FIREWALL, Box.ROUTER, Box.SERVER, Box.INSPECTOR),
-        evidence="At least one byte of a TLS answer, all ours acknowledged, then nothing until the deadline.",
+        evidence="At least one byte of a TLS answer, all ours acknowledged, and no end of it by the deadline.",
         not_this=(
             "a closed or filtered port (tcp.timeout): the TCP handshake succeeded",
             "a certificate fault (tls.rejected_by_verifier): the handshake never got as far as a decision",

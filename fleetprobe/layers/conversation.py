@@ -177,11 +177,16 @@ def broken(ending: Ending, facts: Mapping[str, Any], *, cut: str, silent: str) -
     `cut` is the code for an orderly end in the middle of an answer, `silent` the one for silence although
     all that we sent was acknowledged.
     """
+    # Servers that lose their alerts (asyncio's, before 2026) refuse a client without a certificate like this.
+    asked = ending.certificate_requested and ending.bytes_received == 0
+    wish = ("tls.client_certificate_required",) if asked else ()
+    after = ", after it asked for a client certificate" if asked else ""
     match ending.event:
         case Event.RESET:
-            return found("tcp.reset", f"{ending.peer} sent RST {_when(ending)}", facts)
+            return found("tcp.reset", f"{ending.peer} sent RST {_when(ending)}{after}", facts, could_also_be=wish)
         case Event.CLOSED if ending.bytes_received == 0:
-            return found("tcp.closed", f"{ending.peer} closed without a byte, {_when(ending)}", facts)
+            summary = f"{ending.peer} closed without a byte, {_when(ending)}{after}"
+            return found("tcp.closed", summary, facts, could_also_be=wish)
         case Event.CLOSED:
             summary = f"{ending.peer} closed {_when(ending)}: {ending.bytes_received} bytes in all"
             return found(cut, summary, facts)

@@ -287,12 +287,13 @@ class Handshake:
     """None: completed. DONE never appears here; ERROR is a protocol error of OpenSSL, see openssl_reason."""
     openssl_reason: str | None = None
     """OpenSSL's reason string of the library error, for the record only."""
-    openssl_reason_code: int | None = None
     first_bytes: bytes = b""
     """The first bytes the peer sent, at most 64."""
     hello_bytes: int = 0
     """What we sent first, the header of the record (RFC 8446 §5.1) included."""
     bytes_received: int = 0
+    heard_s: float | None = None
+    """When the last bytes came, if any did."""
     bytes_unacked: int = 0
     """Our bytes that the peer's kernel never acknowledged, at the end."""
     alerts_received: tuple[tuple[int, int], ...] = ()
@@ -302,7 +303,7 @@ class Handshake:
     protocol_version: str | None = None
     cipher: str | None = None
     unusual_cipher: bool = False
-    """The suite agreed on is none of those that are offered without `Hello.any_cipher`."""
+    """The suite agreed on is offered only with `Hello.any_cipher`."""
     alpn: str | None = None
     chain_der: tuple[bytes, ...] = ()
     """Certificates as presented, in order."""
@@ -310,8 +311,7 @@ class Handshake:
     """(X509_V code, depth) in the order OpenSSL met them; empty and completed means verified."""
     client_certificate_requested: bool = False
     client_authorities: tuple[str, ...] = ()
-    """The names of the authorities from which the server takes client certificates, as it listed them; the first few
-    of them, each cut. Many servers list none."""
+    """From whom it takes client certificates: the first few names of its list, each cut. Many list none."""
     client_authority_count: int = 0
     ocsp_staple_bytes: int = 0
     lag_ms: float = 0.0

@@ -80,9 +80,13 @@ def _by_name(seen: Observation) -> bool:
 
 
 def _no_certificate(address: dict[str, Any]) -> bool:
-    """Asked for, not given, refused in TLS: handshake_failure (40) before TLS 1.3, certificate_required (116) there."""
+    """Asked for, not given, refused in TLS: handshake_failure (40) before TLS 1.3, certificate_required (116) there.
+
+    Or the connection ends right after the handshake, although nothing was asked of the server.
+    """
     tls = address.get("tls", {})
-    return bool(tls.get("asked") and tls["alert"] in (40, 116))
+    left = tls.get("after", {}).get("ending") in ("closed", "reset")
+    return bool(tls.get("asked") and (tls["alert"] in (40, 116) or left))
 
 
 def _answer(address: dict[str, Any]) -> dict[str, Any]:

@@ -149,6 +149,19 @@ def test_the_alert_for_a_missing_client_certificate_says_so() -> None:
     assert finding.facts["alert"] == 116
 
 
+@pytest.mark.parametrize(("step", "code"), [(Reset(), "tcp.reset"), (Close(), "tcp.closed")])
+def test_an_end_without_a_byte_after_a_certificate_was_asked_for_leaves_that_open(step: Step, code: str) -> None:
+    facts, _ = exchange(REQUEST, step)
+    (plain,) = judge(facts, POLICY)
+    (asked,) = judge(replace(facts, ending=replace(facts.ending, certificate_requested=True)), POLICY)
+    assert (plain.code, plain.could_also_be) == (code, ())
+    assert (asked.code, asked.could_also_be) == (code, ("tls.client_certificate_required",))
+    assert "asked for a client certificate" in asked.summary
+    late, _ = exchange(REQUEST, START, step)
+    (begun,) = judge(replace(late, ending=replace(late.ending, certificate_requested=True)), POLICY)
+    assert begun.could_also_be == ()
+
+
 @pytest.mark.parametrize(("alert", "asked", "code"), [
     (116, False, "tls.client_certificate_required"), (116, True, "tls.client_certificate_required"),
     (42, True, "tls.client_certificate_required"), (40, True, "tls.client_certificate_required"),

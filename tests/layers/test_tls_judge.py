@@ -323,6 +323,25 @@ def test_how_it_was_dropped_is_a_fact_and_not_a_code(changes: dict[str, Any], ho
     assert "0.8 ms after our ClientHello" in finding.summary
 
 
+def test_who_sends_drop_by_drop_is_not_said_to_have_fallen_silent() -> None:
+    part = ended(Event.SILENT, bytes_received=8, first_bytes=RECORD)
+    still = one(replace(part, handshake=replace(part.handshake, heard_s=14.9)))
+    assert (still.code, still.facts["quiet_ms"]) == ("tls.stalled", pytest.approx(100.0))
+    assert "sent 8 bytes of handshake in 5.0 s and was not done yet" in still.summary
+    stopped = one(replace(part, handshake=replace(part.handshake, heard_s=10.1)))
+    assert (stopped.code, stopped.facts["quiet_ms"]) == ("tls.stalled", pytest.approx(4900.0))
+    assert "fell silent after 8 bytes" in stopped.summary
+
+
+def test_what_was_said_before_the_end_is_told() -> None:
+    warned = one(ended(Event.CLOSED, alerts_received=((1, 112),), first_bytes=b"\x15\x03\x03"))
+    assert warned.summary.endswith("after TLS alert 112 (unrecognized_name)")
+    assert warned.could_also_be == ()
+    asked = one(ended(Event.RESET, client_certificate_requested=True, bytes_received=900, first_bytes=RECORD))
+    assert asked.summary.endswith("after it asked for a client certificate")
+    assert asked.could_also_be == ("tls.client_certificate_required",)
+
+
 AFTER = replace(WHOLE, client_certificate_requested=True)
 
 

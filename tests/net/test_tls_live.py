@@ -374,6 +374,25 @@ def test_client_certificates_demanded_in_tls_1_3_show_on_the_first_read(tmp_path
     assert facts.handshake.client_certificate_requested
 
 
+def test_when_the_last_bytes_came_is_known_of_who_drips_and_of_who_stops() -> None:
+    def drip(peer: socket.socket) -> None:
+        peer.recv(65536)
+        for byte in b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03":
+            peer.sendall(bytes([byte]))
+            time.sleep(0.1)
+
+    def stop(peer: socket.socket) -> None:
+        peer.recv(65536)
+        peer.sendall(b"\x16\x03\x03\x00\x7a\x02")
+        peer.recv(65536)
+
+    for script, dripping in ((drip, True), (stop, False)):
+        with serving(script) as port:
+            facts, codes = climb(port, policy=HASTY)
+        assert codes == ["tls.stalled"]
+        assert (facts.quiet_ms < facts.duration_ms / 2) is dripping
+
+
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_a_client_certificate_is_demanded_of_a_service_without_requests_too(
     version: str, tmp_path: Path, trusted: str

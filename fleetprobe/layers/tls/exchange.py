@@ -26,6 +26,9 @@ _RECORD_TYPES: Final = range(0x14, 0x19)
 _LAG_SHARE: Final = 0.5
 """A silence of which more than this was our own lateness says nothing about the peer."""
 
+_QUIET_SHARE: Final = 0.5
+"""Who was silent for less of the time than this was still sending, if only drop by drop (a tarpit)."""
+
 _ERRNO: Final = {
     "ETIMEDOUT": "tcp.stalled",
     "EHOSTUNREACH": "ip.host_unreachable",
@@ -161,6 +164,9 @@ def _silent(facts: TlsFacts) -> Finding:
         code = "tcp.stalled"
         bytes_ = f"our last {seen.bytes_unacked} bytes"
         summary = f"{facts.address} did not acknowledge {bytes_} in {seconds} ({facts.phase})"
+    elif seen.bytes_received and facts.quiet_ms < waited * _QUIET_SHARE:
+        code = "tls.stalled"
+        summary = f"{facts.address} sent {seen.bytes_received} bytes of handshake in {seconds} and was not done yet"
     elif seen.bytes_received:
         code = "tls.stalled"
         summary = f"{facts.address} fell silent after {seen.bytes_received} bytes of handshake ({seconds})"
@@ -179,8 +185,13 @@ def _dropped(facts: TlsFacts, event: Event) -> Finding:
     received = facts.handshake.bytes_received
     when = f"in the handshake after {received} bytes" if received else "without a byte"
     summary = f"{facts.address} {words} {facts.duration_ms:.1f} ms after our ClientHello, {when}"
+    if warned := [number for _, number in facts.handshake.alerts_received if number != CLOSE_NOTIFY]:
+        summary += f", after TLS alert {warned[-1]} ({alert_name(warned[-1])})"
     if facts.handshake.client_certificate_requested:
+        # Servers that lose their alerts (asyncio's, before 2026) say no like this.
         summary += ", after it asked for a client certificate"
+        wish = ("tls.client_certificate_required",)
+        return found("tls.dropped", summary, {"how": how}, could_also_be=wish)
     return found("tls.dropped", summary, {"how": how})
 
 

@@ -33,6 +33,7 @@ class TlsFacts:
     | lag_ms | number | how late our own loop was meanwhile |
     | hello_bytes | int | our ClientHello as sent, when it did not complete |
     | bytes_received, bytes_unacked | int | of the handshake; ours that the far kernel never acknowledged |
+    | quiet_ms | number | from the last bytes that came, or our hello, to the end, when it did not complete |
     | hole | text | forward, reverse: the way in which segments are missing while later ones came (TCP_INFO) |
     | first_bytes | text | what the peer sent first, when it did not complete |
     | alerts_received, alerts_sent | list of {level, number, name} | RFC 8446 §6 |
@@ -66,6 +67,12 @@ class TlsFacts:
         return (self.handshake.ended_s - self.handshake.started_s) * 1000.0
 
     @property
+    def quiet_ms(self) -> float:
+        """From the last bytes, or our hello, to the deciding event, in milliseconds."""
+        seen = self.handshake
+        return (seen.ended_s - (seen.started_s if seen.heard_s is None else seen.heard_s)) * 1000.0
+
+    @property
     def phase(self) -> str | None:
         """How far the handshake came; None when it completed."""
         if self.handshake.fault is None:
@@ -91,6 +98,7 @@ class TlsFacts:
             "lag_ms": round(seen.lag_ms, 3),
             "hello_bytes": (seen.hello_bytes or None) if fault else None,
             "bytes_received": seen.bytes_received,
+            "quiet_ms": round(self.quiet_ms, 3) if fault else None,
             "bytes_unacked": seen.bytes_unacked,
             "hole": str(seen.hole.direction) if seen.hole else None,
             "first_bytes": printable(seen.first_bytes, 64) if fault and seen.first_bytes else None,

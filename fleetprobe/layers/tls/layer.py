@@ -8,7 +8,7 @@ from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.judge import EMITS, judge
 from fleetprobe.layers.tls.offer import asked_name, offer
-from fleetprobe.net.interface import Net
+from fleetprobe.net.interface import Event, Fault, Net
 
 _CERTIFICATES_READ = 16
 _LAST_WORD_S = 0.5
@@ -32,7 +32,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         if handshake.client_certificate_requested and target.service == "tls":
             # In TLS 1.3 the server says no only after our side of the handshake is done (RFC 8446 §4.4.2.4).
             got = await stream.receive(1, ground.until(_LAST_WORD_S, net.now()))
-            last_word = got.fault
+            last_word = got.fault or (Fault(got.event) if got.event in (Event.CLOSED, Event.RESET) else None)
     text = ground.address.text
     return TlsFacts(
         address=f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}",

@@ -45,6 +45,7 @@ class _Seen:
     sent: int = 0
     acked_before: int = 0
     received: int = 0
+    heard_s: float | None = None
     first: bytes = b""
     reason: str | None = None
     staple_bytes: int = 0
@@ -253,6 +254,7 @@ def _feed(connection: SSL.Connection, seen: _Seen, data: bytes) -> Fault | None:
     if len(seen.first) < _FIRST_BYTES:
         seen.first = (seen.first + data)[:_FIRST_BYTES]
     seen.received += len(data)
+    seen.heard_s = seen.at_s
     if seen.received > _HANDSHAKE_BYTES:
         return Fault(event=Event.ERROR, detail="handshake too long")
     connection.bio_write(data)
@@ -286,6 +288,7 @@ def _answer(
         first_bytes=seen.first,
         hello_bytes=seen.hello,
         bytes_received=seen.received,
+        heard_s=seen.heard_s,
         bytes_unacked=_unacked(seen, info),
         alerts_received=tuple(seen.alerts_received),
         alerts_sent=tuple(seen.alerts_sent),
