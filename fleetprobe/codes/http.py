@@ -93,11 +93,11 @@ HTTP_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="http.misdirected", severity=Severity.FAIL, state=State.FAIL, osi="L7", emitted=False,
+        name="http.misdirected", severity=Severity.FAIL, state=State.FAIL, osi="L7", emitted=True,
         meaning="The request reached a server that does not serve this name: "
         "server name, Host and site disagree.",
         boxes=(Box.PROXY, Box.SERVER),
-        evidence="Status 421, or another site's answer, with the server name and the Host that were sent.",
+        evidence="Status 421 (RFC 9110), with the server name and the Host that were sent.",
         not_this=(
             _NETWORK,
             "a wrong certificate (tls.name_mismatch): the handshake for this name was accepted",

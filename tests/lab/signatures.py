@@ -325,6 +325,7 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     ),
     "tls.slow": _both(healthy, lambda seen: _all(seen, lambda a: a["tls"]["ms"] >= SLOW_HANDSHAKE_MS)),
     "http.status": lambda seen: _status(404)(seen) or _status(400)(seen) or _status(500)(seen),
+    "http.misdirected": _status(421),
     "http.bad_gateway": _status(502),
     "http.unavailable": _status(503),
     "http.gateway_timeout": _status(504),

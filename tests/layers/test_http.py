@@ -108,7 +108,7 @@ def test_nothing_in_an_inventory_can_break_out_of_the_request(path: str, host: s
     (429, [None, "http.rate_limited"]),
     (400, ["http.status"]),
     (404, ["http.status"]),
-    (421, ["http.status"]),
+    (421, ["http.misdirected"]),
     (500, ["http.status"]),
     (502, ["http.bad_gateway"]),
     (503, ["http.unavailable"]),

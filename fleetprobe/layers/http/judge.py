@@ -14,7 +14,7 @@ from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
 from fleetprobe.net.interface import Event
 
-_BY_STATUS = {502: "http.bad_gateway", 503: "http.unavailable", 504: "http.gateway_timeout"}
+_BY_STATUS = {421: "http.misdirected", 502: "http.bad_gateway", 503: "http.unavailable", 504: "http.gateway_timeout"}
 _WARNINGS = {
     401: ("http.auth_required", "it wants credentials"),
     403: ("http.auth_required", "it forbids this to us"),
@@ -26,6 +26,7 @@ _WARNINGS = {
 CODES = frozenset({
     "http.status", "http.bad_gateway", "http.unavailable", "http.gateway_timeout", "http.unexpected_body",
     "http.malformed", "http.truncated", "http.timeout", "http.client_certificate_required",
+    "http.misdirected",
     "http.slow", "http.auth_required", "http.rate_limited",
 })
 
@@ -96,6 +97,8 @@ def _bad_status(facts: HttpFacts, status: int) -> Sequence[Finding]:
         summary = f"{answered}, expected {_spans(facts.expect_status)}"
     elif status in _BEHIND:
         summary = f"{answered}: the proxy is up, {_BEHIND[status]}"
+    elif code == "http.misdirected":
+        summary = f"{answered}: it does not serve the Host {printable(facts.host_header.encode(), 48)} here"
     elif unknown:
         summary = f"{answered}: it asked for a client certificate in the handshake, and we have none"
     elif facts.speaks_tls and not facts.encrypted:
