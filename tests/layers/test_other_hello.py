@@ -101,6 +101,14 @@ def test_who_ends_every_hello_keeps_its_finding_and_costs_three_more_connections
     assert told["duration_ms"] < 100
 
 
+def test_who_takes_long_to_say_no_is_not_asked_again_and_again() -> None:
+    told, purposes = asked(replace(RESET, ended_s=0.9), host="shop.test")
+    assert (told["code"], purposes) == ("tls.dropped", ["climb", "hello"])
+    told, purposes = asked(replace(RESET, ended_s=0.7), host="shop.test")
+    assert (told["code"], purposes) == ("tls.dropped", ["climb", "hello", "name", "offer"])
+    assert told["duration_ms"] < 4000
+
+
 def test_who_is_silent_or_says_something_else_is_not_asked_for_names_and_offers() -> None:
     for hear in (NEVER, alert(120), alert(10)):
         _, purposes = asked(hear, host="shop.test")

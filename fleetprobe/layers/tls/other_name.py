@@ -71,7 +71,7 @@ async def probe(ground: Ground, net: Net) -> NameFacts | None:
     """One changed hello, and more if it is answered. None: nothing to ask."""
     assert ground.address is not None
     climbed = ground.facts.get("tls")
-    if climbed is None or not trial.worth(ground):
+    if climbed is None or not trial.worth(ground, climbed.handshake):
         return None
     failed, plain = met(climbed.handshake), trial.plain(ground)
     others = other_names(ground.target, plain.server_name)

@@ -60,7 +60,7 @@ async def probe(ground: Ground, net: Net) -> OfferFacts | None:
     """One wider offer, and more if it is answered. None: nothing to ask."""
     assert ground.address is not None
     climbed = ground.facts.get("tls")
-    if climbed is None or not trial.worth(ground):
+    if climbed is None or not trial.worth(ground, climbed.handshake):
         return None
     failed, plain = met(climbed.handshake), trial.plain(ground)
     if failed not in _ENDS:

@@ -59,10 +59,14 @@ async def in_turn(
     return trials
 
 
-def worth(ground: Ground) -> bool:
-    """Whether there are connections left, and no short hello with the usual offer has been answered already."""
+def worth(ground: Ground, climbed: Handshake) -> bool:
+    """Whether a proof can be had: there are connections left, and no short hello was answered without a change.
+
+    Who took longer for his no than a trial may take cannot be seen to repeat it.
+    """
     answered = sum(attempt.purpose == "hello" for attempt in ground.tried) > 1
-    return ground.handshakes_left >= MOST and not answered
+    in_time = climbed.ended_s - climbed.started_s < _BUDGET_S
+    return ground.handshakes_left >= MOST and in_time and not answered
 
 
 async def say(ground: Ground, net: Net, changed: str, hello: Hello, purpose: str) -> Trial:
