@@ -30,7 +30,7 @@ from fleetprobe.layers.tls.graph import try_issuers
 from fleetprobe.layers.tls.judge import judge
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import State
-from fleetprobe.net.interface import Handshake
+from fleetprobe.net.handshake import Handshake
 
 _MOST_MS = 100.0
 _ERRORS = ((), ((20, 0), (21, 0)), ((7, 0),), ((19, 1),), ((79, 1), (25, 2)), ((10, 1),), ((47, 0),), ((26, 0),))

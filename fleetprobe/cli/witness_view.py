@@ -19,7 +19,8 @@ _LISTED: Final = 16
 _HOPS: Final = 64
 _TEXT: Final = 60
 _FACTS_OF: Final = (
-    ("survey", "other_ports"), ("origin", "rst_ttl"), ("hello", "hellos"), ("sizes", "top_bytes"),
+    ("survey", "other_ports"), ("origin", "rst_ttl"), ("hello", "hellos"), ("name", "names_tried"),
+    ("offer", "offers_tried"), ("sizes", "top_bytes"),
 )
 """A witness by a fact that it alone records; what has none of them is the climb done again."""
 
@@ -53,6 +54,10 @@ def witness_facts(facts: object, marks: Marks) -> list[tuple[str, str]]:
                     ("passes", _word(facts.get("expires_at"))), ("hop before", _word(facts.get("by")))]
         case "hello":
             told = [("hellos", _hellos(facts))]
+        case "name":
+            told = [("names", _trials(facts, "names_tried"))]
+        case "offer":
+            told = [("offers", _trials(facts, "offers_tried"))]
         case _:
             told = []
     return [(label, words) for label, words in told if words]
@@ -132,6 +137,17 @@ def _hellos(facts: Row) -> str:
     later = [one for one in raw[:_LISTED] if isinstance(one, Mapping)] if isinstance(raw, list | tuple) else []
     first = {"size_bytes": facts.get("failed_bytes"), "met": facts.get("failed")}
     return ", ".join(f"{_word(one.get('size_bytes'))} bytes {_word(one.get('met'))}" for one in (first, *later))
+
+
+def _trials(facts: Row, key: str) -> str:
+    """Every changed hello in turn with what it met, that of the climb first."""
+    raw = facts.get(key)
+    later = [one for one in raw[:_LISTED] if isinstance(one, Mapping)] if isinstance(raw, list | tuple) else []
+    first = {"changed": "as climbed", "met": facts.get("failed")}
+    return ", ".join(
+        " ".join(filter(None, (_word(one.get(word)) for word in ("changed", "met", "version", "cipher"))))
+        for one in (first, *later)
+    )
 
 
 def _hop_word(value: object) -> str:

@@ -93,11 +93,11 @@ HTTP_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="http.misdirected", severity=Severity.FAIL, state=State.FAIL, osi="L7", emitted=False,
+        name="http.misdirected", severity=Severity.FAIL, state=State.FAIL, osi="L7", emitted=True,
         meaning="The request reached a server that does not serve this name: "
         "server name, Host and site disagree.",
         boxes=(Box.PROXY, Box.SERVER),
-        evidence="Status 421, or another site's answer, with the server name and the Host that were sent.",
+        evidence="Status 421 (RFC 9110), with the server name and the Host that were sent.",
         not_this=(
             _NETWORK,
             "a wrong certificate (tls.name_mismatch): the handshake for this name was accepted",
@@ -185,7 +185,7 @@ HTTP_CODES: Final = (
     ),
     Code(
         name="http.client_certificate_required", severity=Severity.FAIL, state=State.FAIL, osi="L7",
-        emitted=False,
+        emitted=True,
         meaning="The handshake succeeded without a client certificate, "
         "and the server then refuses the request for it.",
         boxes=(Box.SERVER, Box.PROXY),
@@ -197,7 +197,7 @@ HTTP_CODES: Final = (
         ),
         could_also_be=(),
         fix="Give this client a certificate the server accepts, or expect this status in the inventory.",
-        confirm=(GET, HANDSHAKE),
+        confirm=(GET, BODY, HANDSHAKE),
         proves=("ip", "tcp"),
     ),
     Code(

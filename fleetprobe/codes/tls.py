@@ -56,9 +56,10 @@ TLS_CODES: Final = (
     ),
     Code(
         name="tls.stalled", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
-        meaning="The handshake began and stopped midway: some bytes came back, then silence.",
+        meaning="The handshake began and stopped midway: some bytes came back, then silence, "
+        "or only a drop now and then.",
         boxes=(Box.TUNNEL, Box.FIREWALL, Box.ROUTER, Box.SERVER, Box.INSPECTOR),
-        evidence="At least one byte of a TLS answer, all ours acknowledged, then nothing until the deadline.",
+        evidence="At least one byte of a TLS answer, all ours acknowledged, and no end of it by the deadline.",
         not_this=(
             "a closed or filtered port (tcp.timeout): the TCP handshake succeeded",
             "a certificate fault (tls.rejected_by_verifier): the handshake never got as far as a decision",
@@ -121,11 +122,11 @@ TLS_CODES: Final = (
     ),
     Code(
         name="tls.version_unsupported", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
-        meaning="Client and server share no TLS version. "
-        "Usually the server is too old and stops at TLS 1.0 or 1.1.",
+        meaning="Client and server share no TLS version, "
+        "or the server breaks off when it is offered one that it does not know.",
         boxes=(Box.SERVER, Box.PROXY, Box.INSPECTOR),
-        evidence="Alert protocol_version (70), or a ServerHello "
-        "with a version that this client does not accept.",
+        evidence="Alert protocol_version (70), or a ServerHello with a version that this client does not accept. "
+        "Proven where the same offer without TLS 1.3 is answered and with it fails again.",
         not_this=(
             "a certificate fault (tls.rejected_by_verifier): no certificate was judged",
             "a closed or filtered port (tcp.timeout): the TCP handshake succeeded",
@@ -136,11 +137,11 @@ TLS_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.no_shared_cipher", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=False,
-        meaning="Client and server share a TLS version and no cipher suite, group or signature algorithm.",
+        name="tls.no_shared_cipher", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
+        meaning="Client and server share a TLS version and no cipher suite. The facts name what the server takes.",
         boxes=(Box.SERVER, Box.PROXY),
-        evidence="Alert handshake_failure (40) or insufficient_security (71), "
-        "and a changed offer that succeeds.",
+        evidence="A handshake that ends in handshake_failure (40), insufficient_security (71) or without an alert; "
+        "an offer of every suite is answered with one that the usual offer has not, and the usual one fails again.",
         not_this=(
             "a certificate fault (tls.rejected_by_verifier): no certificate was judged",
             "a closed or filtered port (tcp.timeout): the TCP handshake succeeded",
@@ -148,14 +149,16 @@ TLS_CODES: Final = (
         ),
         could_also_be=(),
         fix="Enable current cipher suites on the server, and a certificate key that fits them.",
-        confirm=(HANDSHAKE, _TLS12, _ANY_CIPHER),
+        confirm=(HANDSHAKE, _ANY_CIPHER, _TLS12),
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.unrecognized_name", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=False,
-        meaning="The server knows no site of the name we sent, and says so.",
+        name="tls.unrecognized_name", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
+        meaning="The server knows no site of the name we sent, and says so; "
+        "or it, or a box before it, ends the connection for this name alone.",
         boxes=(Box.SERVER, Box.PROXY, Box.INSPECTOR),
-        evidence="Fatal alert unrecognized_name (112).",
+        evidence="Fatal alert unrecognized_name (112). Or a hello without the name is answered, "
+        "and the same hello with it ends as the climb did.",
         not_this=(
             "a wrong certificate (tls.name_mismatch): none was sent",
             "a name that does not resolve (dns.nxdomain): it resolved, and this server refused it",
@@ -166,11 +169,12 @@ TLS_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.sni_required", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=False,
+        name="tls.sni_required", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
         meaning="The server needs a server name to choose a site, "
         "and this target sends none or the wrong one.",
         boxes=(Box.SERVER, Box.PROXY),
-        evidence="The same handshake fails without the name and succeeds with it, both repeated.",
+        evidence="A hello with another name of this target is answered, and the same hello as the climb sent it fails "
+        "again. Or alert unrecognized_name (112) to a hello without a name.",
         not_this=(
             "a server without a certificate (tls.no_shared_cipher): with a name it presents one",
             "a closed or filtered port (tcp.timeout): the TCP handshake succeeded",
@@ -182,12 +186,14 @@ TLS_CODES: Final = (
     ),
     Code(
         name="tls.client_certificate_required", severity=Severity.FAIL, state=State.FAIL, osi="L5/6",
-        emitted=False,
+        emitted=True,
         meaning="The server asks for a client certificate and ends the handshake because we have none.",
         boxes=(Box.SERVER, Box.PROXY),
-        evidence="A CertificateRequest followed by a fatal alert: certificate_required (116) or its like.",
+        evidence="A CertificateRequest followed by a fatal alert: certificate_required (116) or its like; inferred "
+        "where it ends the connection right after the handshake without one.",
         not_this=(
             "a fault of the server's certificate (tls.rejected_by_verifier): it is ours that is missing",
+            "a refusal in HTTP (http.client_certificate_required): this server ended the connection instead",
             "a closed or filtered port (tcp.timeout): the TCP handshake succeeded",
         ),
         could_also_be=(),

@@ -92,11 +92,20 @@ class _Wire:
     async def secure_once(self) -> bool:
         """As `secure`, if one read brings the whole ClientHello (RFC 8446 §5.1); else nothing has been said."""
         hello = await self._loop.sock_recv(self._sock, _ONCE_BYTES)
-        length = int.from_bytes(hello[_RECORD_HEADER_BYTES - 2 : _RECORD_HEADER_BYTES], "big")
-        whole = len(hello) >= _RECORD_HEADER_BYTES + length
+        whole = len(hello) >= _RECORD_HEADER_BYTES + _record_bytes(hello)
         if whole:
             await self.secure(hello)
         return whole
+
+    async def secure_if(self, text: bytes, *, contained: bool) -> bool:
+        """As `secure`, if the ClientHello contains the text, or does not; else nothing has been said."""
+        hello = b""
+        while len(hello) < _RECORD_HEADER_BYTES + _record_bytes(hello):
+            hello += await self.receive_raw()
+        liked = (text in hello) is contained
+        if liked:
+            await self.secure(hello)
+        return liked
 
     async def first_flight(self) -> bytes:
         """Read a ClientHello and return the whole of the genuine answer, unsent."""
@@ -140,10 +149,10 @@ async def converse(sock: socket.socket, steps: Sequence[Step], context: ssl.SSLC
                     return
                 if step.verb is Verb.CLOSE:
                     break
-                if step.verb is not Verb.ONCE:
+                if step.verb not in (Verb.ONCE, Verb.NEEDS, Verb.MINDS):
                     await _act(wire, step)
-                elif not await wire.secure_once():
-                    left = deque(CUT_SHORT[step.argument])
+                elif not await _likes_the_hello(wire, step):
+                    left = deque(CUT_SHORT[step.argument.partition(" ")[0]])
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_WR)
             await wire.drain(_DRAIN_S)
@@ -151,6 +160,19 @@ async def converse(sock: socket.socket, steps: Sequence[Step], context: ssl.SSLC
         pass  # ssl.SSLError is an OSError: a client may end a handshake as it likes.
     finally:
         sock.close()
+
+
+async def _likes_the_hello(wire: _Wire, step: Step) -> bool:
+    if step.verb is Verb.ONCE:
+        return await wire.secure_once()
+    text = step.argument.partition(" ")[2]
+    sought = bytes.fromhex(text[2:]) if text.startswith("0x") else text.encode()
+    return await wire.secure_if(sought, contained=step.verb is Verb.NEEDS)
+
+
+def _record_bytes(begun: bytes) -> int:
+    """What the header of a record says that follows it; 0 while it is not there."""
+    return int.from_bytes(begun[_RECORD_HEADER_BYTES - 2 : _RECORD_HEADER_BYTES], "big")
 
 
 async def _act(wire: _Wire, step: Step) -> None:
@@ -180,7 +202,7 @@ async def _act(wire: _Wire, step: Step) -> None:
             await wire.drain(MAX_CONVERSATION_S)
         case Verb.FAREWELL:
             await wire.farewell()
-        case Verb.ONCE | Verb.CLOSE | Verb.RESET:
+        case Verb.ONCE | Verb.NEEDS | Verb.MINDS | Verb.CLOSE | Verb.RESET:
             raise ValueError(f"`{step.verb}` ends a script, or turns it, and is played by the caller")
         case _:
             assert_never(step.verb)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fleetprobe.lab.load import DOMAIN
-from fleetprobe.lab.pki import server_file
-from fleetprobe.lab.scenario import DnsEntry, Scenario, Server
+from fleetprobe.lab.pki import authority_file, server_file
+from fleetprobe.lab.scenario import ClientCertificate, DnsEntry, Scenario, Server, TlsRules
 from fleetprobe.lab.topology import AUTHORITY, DNS_PORT, RESOLVER
 
 
@@ -34,14 +34,35 @@ def nginx_config(fleet: Sequence[Scenario], directory: Path, pki: Path) -> str:
 
 
 def _nginx_server(scenario: Scenario, server: Server, pki: Path) -> str:
-    tls = " ssl" if server.certificate else ""
-    listens = "".join(
-        f"    listen {f'[{a}]' if ':' in a else a}:{server.port}{tls};\n" for a in server.addresses
-    )
+    listens = _listens(server)
     if server.certificate:
         file = server_file(pki, scenario, server)
         listens += f"    ssl_certificate {file};\n    ssl_certificate_key {file};\n"
-    return f"  server {{\n{listens}    location / {{ {server.nginx} }}\n  }}\n"
+        listens += "".join(f"    {line};\n" for line in _insisting(server.tls, authority_file(pki)))
+    refusing = ""
+    if server.tls.named:
+        # The first of several on one address is the one for whom no other is named.
+        refusing = f"  server {{\n{_listens(server)}    ssl_reject_handshake on;\n  }}\n"
+        listens += f"    server_name {' '.join(scenario.certificate_names(server))};\n"
+    return f"{refusing}  server {{\n{listens}    location / {{ {server.nginx} }}\n  }}\n"
+
+
+def _listens(server: Server) -> str:
+    tls = " ssl" if server.certificate else ""
+    return "".join(f"    listen {f'[{a}]' if ':' in a else a}:{server.port}{tls};\n" for a in server.addresses)
+
+
+def _insisting(rules: TlsRules, authority: Path) -> Sequence[str]:
+    """The rules in the words of nginx, but for `named`, which takes a server of its own (ssl_reject_handshake)."""
+    said = []
+    if rules.client_certificate is not None:
+        how = "optional" if rules.client_certificate is ClientCertificate.WELCOME else "on"
+        said += [f"ssl_verify_client {how}", f"ssl_client_certificate {authority}"]
+    if rules.version is not None:
+        said.append(f"ssl_protocols TLSv{rules.version}")
+    if rules.ciphers is not None:
+        said.append(f"ssl_ciphers {rules.ciphers}")
+    return said
 
 
 def dnsmasq_config(entries: Mapping[str, DnsEntry], directory: Path) -> str:

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from fleetprobe.lab.scenario import (
     CUT_SHORT,
     JUMBO_BYTES,
-    OLD_TLS,
     USUAL_MTU_BYTES,
     VANTAGES,
     Certificate,
+    ClientCertificate,
     DnsEntry,
     Expectation,
     Firewall,
@@ -26,6 +26,8 @@ from fleetprobe.lab.scenario import (
     Scenario,
     Server,
     Step,
+    TlsRules,
+    TlsVersion,
     Verb,
 )
 from fleetprobe.record.columns import RESULT
@@ -47,6 +49,7 @@ _TARGET_FIELDS = frozenset({
 _SETTING = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*=[a-z0-9 ,-]+")
 _NEEDS_NUMBER = frozenset({Verb.FLIGHT, Verb.FILL, Verb.ANSWER, Verb.WAIT})
 _NEEDS_TEXT = frozenset({Verb.SAY, Verb.HEX})
+_ABOUT_HELLO = frozenset({Verb.ONCE, Verb.NEEDS, Verb.MINDS})
 _MAX_FILE_BYTES = 64 * 1024
 _MAX_WAIT_S = 60.0
 _MAX_SENT_BYTES = 16 * 1024 * 1024
@@ -255,7 +258,7 @@ def _server(table: _Table) -> Server:
         steps=tuple(_step(table, line) for line in table.texts("steps")),
         nginx=table.optional_text("nginx"),
         certificate=table.member(Certificate, "certificate", certificate) if certificate else None,
-        newest_tls=table.optional_text("newest_tls"),
+        tls=_tls_rules(table.table("tls")),
         names=table.texts("names"),
         backlog_full=table.flag("backlog_full"),
     )
@@ -266,11 +269,20 @@ def _server(table: _Table) -> Server:
         raise table.error("a server has either `steps` or `backlog_full = true`")
     if server.place is not Place.SERVER and (server.backlog_full or server.nginx):
         raise table.error(f"`backlog_full` and `nginx` are for {Place.SERVER} only")
-    if server.newest_tls is not None and (server.newest_tls not in OLD_TLS or server.nginx):
-        raise table.error(f"`newest_tls` is {' or '.join(OLD_TLS)}, and not for nginx")
-    if any(step.verb in (Verb.TLS, Verb.ONCE, Verb.FLIGHT) for step in server.steps) and not server.certificate:
+    if any(step.verb in {Verb.TLS, Verb.FLIGHT} | _ABOUT_HELLO for step in server.steps) and not server.certificate:
         raise table.error("the steps speak TLS, so `certificate` must be given")
     return server
+
+
+def _tls_rules(table: _Table) -> TlsRules:
+    version, asked = table.text("version", ""), table.text("client_certificate", "")
+    rules = TlsRules(
+        client_certificate=table.member(ClientCertificate, "client_certificate", asked) if asked else None,
+        version=table.member(TlsVersion, "version", version) if version else None,
+        ciphers=table.optional_text("ciphers"), named=table.flag("named"),
+    )
+    table.done()
+    return rules
 
 
 def _step(table: _Table, line: str) -> Step:
@@ -280,8 +292,9 @@ def _step(table: _Table, line: str) -> Step:
         valid = bool(argument)
         if verb is Verb.HEX:
             valid = valid and re.fullmatch(r"([0-9a-f]{2})+", argument) is not None
-    elif verb is Verb.ONCE:
-        valid = argument in CUT_SHORT
+    elif verb in _ABOUT_HELLO:
+        how, _, text = argument.partition(" ")
+        valid = how in CUT_SHORT and bool(text) is not (verb is Verb.ONCE)
     elif verb in _NEEDS_NUMBER:
         valid = re.fullmatch(r"\d{1,8}(\.\d{1,3})?", argument) is not None
         if valid and verb is Verb.WAIT:

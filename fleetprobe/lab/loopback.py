@@ -24,10 +24,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fleetprobe.lab.fleet import all_targets, load_fleet
-from fleetprobe.lab.pki import authority_file, server_file, write_pki
+from fleetprobe.lab.pki import authority_file, write_pki
 from fleetprobe.lab.programs import child_environment
 from fleetprobe.lab.scenario import LabTarget, Place, RunSettings, Scenario, Server
-from fleetprobe.lab.serve import ServerRoom, tls_context
+from fleetprobe.lab.serve import ServerRoom, context_of
 from fleetprobe.lab.state import LabError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "tls": 443, "ssh": 22}
@@ -197,7 +197,7 @@ async def _serve(directory: Path, ready_fd: int, lifeline_fd: int, only: Sequenc
 
 
 async def _open(room: ServerRoom, scenario: Scenario, server: Server, pki: Path) -> dict[Endpoint, Endpoint]:
-    context = tls_context(server_file(pki, scenario, server), server.newest_tls) if server.certificate else None
+    context = context_of(pki, scenario, server)
     moved: dict[Endpoint, Endpoint] = {}
     for address in server.addresses:
         home = "::1" if ":" in address else "127.0.0.1"

@@ -42,7 +42,12 @@ class Verb(StrEnum):
     """Complete a TLS handshake; all later verbs speak through it."""
     ONCE = "once"
     """`once HOW`: read once, at most 1400 bytes, and take that for the whole ClientHello. Go on as after `tls` if it
-    is; if not, end like HOW: alert (decode_error), close, reset or silence."""
+    is; if not, end like HOW: alert (decode_error), refuse (handshake_failure), close, reset or silence."""
+    NEEDS = "needs"
+    """`needs HOW TEXT`: go on as after `tls` if the ClientHello contains the text, a name for example; if not, end like
+    HOW, as after `once`. Text that begins with 0x stands for bytes."""
+    MINDS = "minds"
+    """`minds HOW TEXT`: as `needs`, but go on if the ClientHello does not contain it."""
     FLIGHT = "flight"
     """`flight N`: read a ClientHello and send the first N bytes of the genuine answer to it."""
     SAY = "say"
@@ -78,15 +83,13 @@ class Step:
 CUT_SHORT = {
     # A TLS alert record: level fatal (2), decode_error (50).
     "alert": (Step(Verb.HEX, "15030300020232"), Step(Verb.CLOSE)),
+    # The same with handshake_failure (40).
+    "refuse": (Step(Verb.HEX, "15030300020228"), Step(Verb.CLOSE)),
     "close": (Step(Verb.CLOSE),),
     "reset": (Step(Verb.RESET),),
     "silence": (Step(Verb.SILENCE),),
 }
-"""What is left to do for a server that took part of a ClientHello for the whole, by the argument of `once`."""
-
-
-OLD_TLS = ("1.0", "1.1")
-"""Versions that a server can be held to."""
+"""What is left to do for a server that does not like the ClientHello, by the first argument of its step."""
 
 
 class Certificate(StrEnum):
@@ -139,6 +142,39 @@ class Certificate(StrEnum):
     """The leaf promises a stapled OCSP answer; no server of the lab sends one."""
 
 
+class TlsVersion(StrEnum):
+    """A version of TLS as people call it."""
+
+    ONE_ONE = "1.1"
+    ONE_TWO = "1.2"
+    ONE_THREE = "1.3"
+
+
+class ClientCertificate(StrEnum):
+    """How a server that asks for a client certificate, one of the lab's authority, bears not to get it."""
+
+    DEMANDED = "demanded"
+    """It says no in TLS."""
+    MISSED = "missed"
+    """It completes the handshake and says no to the request; its steps do, as nginx does of itself."""
+    WELCOME = "welcome"
+    """It serves us all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsRules:
+    """What a server insists on in a handshake, beyond what its library does by itself."""
+
+    client_certificate: ClientCertificate | None = None
+    """None: it does not ask for one."""
+    version: TlsVersion | None = None
+    """The only version it speaks."""
+    ciphers: str | None = None
+    """The only cipher suites that it takes below TLS 1.3, in the words of openssl-ciphers(1)."""
+    named: bool = False
+    """Who asks for none of the server's `names` gets the alert unrecognized_name (RFC 6066 §3)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """One service, listening on each of its addresses."""
@@ -152,8 +188,7 @@ class Server:
     nginx: str | None = None
     """Body of an nginx `location / {…}`; used in place of the steps where nginx is installed."""
     certificate: Certificate | None = None
-    newest_tls: str | None = None
-    """`1.0` or `1.1`: what the Python server speaks at most; None: what it can."""
+    tls: TlsRules = TlsRules()
     names: tuple[str, ...] = ()
     """DNS names in the certificate; empty means the scenario's own names and addresses."""
     backlog_full: bool = False

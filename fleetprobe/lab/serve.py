@@ -20,13 +20,14 @@ from fleetprobe.lab.conversation import converse
 from fleetprobe.lab.daemons import by_nginx, dnsmasq_config, dnsmasq_hosts, nginx_config
 from fleetprobe.lab.elsewhere import inside
 from fleetprobe.lab.nameserver import entries_of, serve_names
-from fleetprobe.lab.pki import server_file
+from fleetprobe.lab.pki import authority_file, server_file
 from fleetprobe.lab.plan import Plan
-from fleetprobe.lab.scenario import Place, Scenario, Server
+from fleetprobe.lab.scenario import ClientCertificate, Place, Scenario, Server, TlsRules, TlsVersion
 from fleetprobe.lab.topology import AUTHORITY, DNS_PORT, RESOLVER, namespace_file
 
 _VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1}
 _LISTEN_BACKLOG = 512
+NO_RULES = TlsRules()
 _MAX_TALKS = 1024
 _FILLERS = 4
 _READY_S = 10.0
@@ -50,24 +51,47 @@ def listen(address: str, port: int, backlog: int = _LISTEN_BACKLOG) -> socket.so
     return sock
 
 
-def tls_context(file: Path, newest_tls: str | None = None) -> ssl.SSLContext:
-    """A server context with the chain and key of one PEM file; `newest_tls` as in `Server`."""
+_VERSIONS = {
+    TlsVersion.ONE_ONE: ssl.TLSVersion.TLSv1_1,
+    TlsVersion.ONE_TWO: ssl.TLSVersion.TLSv1_2,
+    TlsVersion.ONE_THREE: ssl.TLSVersion.TLSv1_3,
+}
+
+
+def tls_context(
+    file: Path, rules: TlsRules = NO_RULES, names: Sequence[str] = (), authority: Path | None = None
+) -> ssl.SSLContext:
+    """A server context with the chain and key of one PEM file, which insists on what the rules say.
+
+    `names` are those that may be asked for, `authority` is the PEM file of whoever must have issued a client's
+    certificate; each matters only where a rule asks for it.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     context.set_alpn_protocols(["http/1.1"])
-    if newest_tls is not None:
-        # OpenSSL 3 speaks these below its level 1 only, as they sign with SHA-1.
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
-        _hold_to(context, _VERSIONS[newest_tls])
+    if rules.version is not None:
+        with warnings.catch_warnings():
+            # Python warns of versions that are retired; that they are is the fault to be shown.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = _VERSIONS[rules.version]
+    if rules.ciphers is not None:
+        context.set_ciphers(rules.ciphers)
+    if rules.client_certificate is not None:
+        demanded = rules.client_certificate is ClientCertificate.DEMANDED
+        context.verify_mode = ssl.CERT_REQUIRED if demanded else ssl.CERT_OPTIONAL
+        context.load_verify_locations(authority)
+    if rules.named:
+        known = frozenset(names)
+        context.sni_callback = lambda _, name, __: None if name in known else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
     return context
 
 
-def _hold_to(context: ssl.SSLContext, newest: ssl.TLSVersion) -> None:
-    with warnings.catch_warnings():
-        # Python warns that these versions are retired; that they are is the fault to be shown.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = newest
+def context_of(pki: Path, scenario: Scenario, server: Server) -> ssl.SSLContext | None:
+    """The context of a server of the lab; None: it speaks no TLS."""
+    if server.certificate is None:
+        return None
+    names = scenario.certificate_names(server)
+    return tls_context(server_file(pki, scenario, server), server.tls, names, authority_file(pki))
 
 
 async def accept_forever(sock: socket.socket, server: Server, context: ssl.SSLContext | None) -> None:
@@ -150,10 +174,9 @@ async def _serve(plan: Plan, ready_fd: int) -> int:
     for scenario in fleet:
         for server in scenario.servers:
             if not by_nginx(server, plan.nginx):
-                file = server_file(plan.pki, scenario, server) if server.certificate else None
                 endpoints = [(address, server.port) for address in server.addresses]
                 there = None if server.place is Place.SERVER else namespace_file(Path(plan.state), server.place)
-                await room.open(server, endpoints, tls_context(file, server.newest_tls) if file else None, there)
+                await room.open(server, endpoints, context_of(plan.pki, scenario, server), there)
     for address, port in _daemon_endpoints(plan, fleet):
         await _wait_until_open(address, port, daemons)
     os.write(ready_fd, b"ready\n")

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from fleetprobe.layer import Ground, found
-from fleetprobe.layers.tls.alerts import alert_name
+from fleetprobe.layers.tls.alerts import ABOUT_OUR_CERTIFICATE, CERTIFICATE_REQUIRED, alert_name
 from fleetprobe.model.verdict import Confidence, Finding
 from fleetprobe.net.interface import Event, Fault, Net, Stream
 from fleetprobe.net.path import Hole
@@ -44,6 +44,7 @@ class Ending:
     | lag_ms | number | the most that our own loop was late |
     | rtt_ms, unacked_segments | number, int | the kernel's round trip; our segments never acknowledged |
     | hole | text | forward, reverse: the way in which segments are missing while later ones came (TCP_INFO) |
+    | certificate_requested | bool | in the handshake below the server asked for a client certificate |
     """
 
     peer: str
@@ -60,6 +61,8 @@ class Ending:
     unacked_segments: int = 0
     hole: Hole | None = None
     """The kernel's account of segments that vanish, when it had one at the end."""
+    certificate_requested: bool = False
+    """Whether the server asked for a client certificate in the handshake below."""
 
     @property
     def alert(self) -> int | None:
@@ -87,6 +90,7 @@ class Ending:
             "rtt_ms": self.rtt_ms,
             "unacked_segments": self.unacked_segments or None,
             "hole": str(self.hole.direction) if self.hole else None,
+            "certificate_requested": self.certificate_requested or None,
         }
 
     def columns(self) -> dict[str, Any]:
@@ -113,6 +117,7 @@ class Conversation:
         self._bytes_sent = self._bytes_received = 0
         self._fault: Fault | None = None
         self._hole: Hole | None = None
+        self._certificate_requested = _certificate_requested(ground)
         self._hole_s = ground.hole_s(_rtt_ms(ground))
         self.event = Event.DONE
 
@@ -162,6 +167,7 @@ class Conversation:
             rtt_ms=info.rtt_ms if info else None,
             unacked_segments=info.unacked_segments if info else 0,
             hole=self._hole,
+            certificate_requested=self._certificate_requested,
         )
 
 
@@ -171,11 +177,16 @@ def broken(ending: Ending, facts: Mapping[str, Any], *, cut: str, silent: str) -
     `cut` is the code for an orderly end in the middle of an answer, `silent` the one for silence although
     all that we sent was acknowledged.
     """
+    # Servers that lose their alerts (asyncio's, before 2026) refuse a client without a certificate like this.
+    asked = ending.certificate_requested and ending.bytes_received == 0
+    wish = ("tls.client_certificate_required",) if asked else ()
+    after = ", after it asked for a client certificate" if asked else ""
     match ending.event:
         case Event.RESET:
-            return found("tcp.reset", f"{ending.peer} sent RST {_when(ending)}", facts)
+            return found("tcp.reset", f"{ending.peer} sent RST {_when(ending)}{after}", facts, could_also_be=wish)
         case Event.CLOSED if ending.bytes_received == 0:
-            return found("tcp.closed", f"{ending.peer} closed without a byte, {_when(ending)}", facts)
+            summary = f"{ending.peer} closed without a byte, {_when(ending)}{after}"
+            return found("tcp.closed", summary, facts, could_also_be=wish)
         case Event.CLOSED:
             summary = f"{ending.peer} closed {_when(ending)}: {ending.bytes_received} bytes in all"
             return found(cut, summary, facts)
@@ -211,10 +222,7 @@ def _silence(ending: Ending, facts: Mapping[str, Any], acknowledged: str) -> Fin
 def _error(ending: Ending, facts: Mapping[str, Any]) -> Finding:
     """TLS broke above the connection, or the kernel below it."""
     if ending.alert is not None:
-        alert = alert_name(ending.alert)
-        wish = ": it demands a client certificate" if ending.alert == _CERTIFICATE_REQUIRED else ""
-        summary = f"{ending.peer} sent TLS alert {ending.alert} ({alert}) {_when(ending)}{wish}"
-        return found("tls.alert", summary, facts)
+        return _alert(ending, ending.alert, facts)
     name = ending.fault.errno_name if ending.fault else None
     if name is None:
         return found("tls.protocol_error", f"{ending.peer} broke the TLS protocol {_when(ending)}", facts)
@@ -223,6 +231,16 @@ def _error(ending: Ending, facts: Mapping[str, Any]) -> Finding:
     confidence = Confidence.INFERRED if code.startswith("ip.") else Confidence.OBSERVED
     summary = f"our kernel gave up the connection to {ending.peer} {_when(ending)}: {name}"
     return found(code, summary, facts, confidence=confidence)
+
+
+def _alert(ending: Ending, number: int, facts: Mapping[str, Any]) -> Finding:
+    """TLS 1.3: only after the handshake can a server say that it wanted a certificate (RFC 8446 §4.4.2.4)."""
+    said = f"{ending.peer} sent TLS alert {number} ({alert_name(number)}) {_when(ending)}"
+    asked = ending.certificate_requested and number in ABOUT_OUR_CERTIFICATE
+    if asked or number == CERTIFICATE_REQUIRED:
+        facts = {**facts, "alert_name": alert_name(number)}
+        return found("tls.client_certificate_required", f"{said}: it demands a client certificate", facts)
+    return found("tls.alert", said, facts)
 
 
 def _when(ending: Ending) -> str:
@@ -249,8 +267,6 @@ _BEFORE = {
 }
 _UNFINISHED = {phase: words.removeprefix("in ").removeprefix("after ") for phase, words in _BEFORE.items()}
 
-_CERTIFICATE_REQUIRED = 116
-
 _ERRNO = {
     "EHOSTUNREACH": "ip.host_unreachable",
     "EHOSTDOWN": "ip.host_unreachable",
@@ -266,9 +282,15 @@ _ERRNO = {
 """What Linux makes of ICMP on an open connection (icmp_err_convert, icmpv6_err_convert) and its limits."""
 
 BREAKS = frozenset({
-    "tcp.reset", "tcp.closed", "tls.alert", "tls.protocol_error", "local.bug", *_ERRNO.values(),
+    "tcp.reset", "tcp.closed", "tls.alert", "tls.client_certificate_required", "tls.protocol_error", "local.bug",
+    *_ERRNO.values(),
 })
 """Every code that `broken` can give beside those it is told."""
+
+
+def _certificate_requested(ground: Ground) -> bool:
+    below = ground.facts.get("tls")
+    return below is not None and below.handshake.client_certificate_requested
 
 
 def _rtt_ms(ground: Ground) -> float | None:

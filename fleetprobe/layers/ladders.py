@@ -9,7 +9,7 @@ from fleetprobe.layers import app, dns, ip, link, tcp
 from fleetprobe.layers.http import layer as http
 from fleetprobe.layers.mtu import judge as mtu
 from fleetprobe.layers.mtu import ladder, path
-from fleetprobe.layers.tls import large_hello
+from fleetprobe.layers.tls import large_hello, other_name, other_offer
 from fleetprobe.layers.tls import layer as tls
 from fleetprobe.model.target import Target
 
@@ -18,8 +18,9 @@ def _over_tcp(*upper: Layer) -> Ladder:
     """The common ground, and rungs above the connection, whose stalls are held against the size of the packets."""
     if not upper:
         return (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER)
-    # Asked before the ladder of sizes: it says something only where small segments make no difference.
-    hello = (large_hello.WITNESS,) if tls.LAYER in upper else ()
+    # Asked before the ladder of sizes: they say something only where small segments make no difference. The length
+    # comes first, as the others say short hellos.
+    hello = (large_hello.WITNESS, other_name.WITNESS, other_offer.WITNESS) if tls.LAYER in upper else ()
     witnesses = (*tcp.LAYER.witnesses, *hello, ladder.witness(upper), path.witness(upper))
     questioned = replace(tcp.LAYER, witnesses=witnesses, emits=tcp.LAYER.emits | mtu.EMITS)
     return (dns.LAYER, link.LAYER, ip.LAYER, questioned, *upper)

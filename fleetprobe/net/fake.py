@@ -34,19 +34,8 @@ from fleetprobe.net.fake_witness import (
     survey_at,
     told_first,
 )
-from fleetprobe.net.interface import (
-    USUAL_SEGMENTS,
-    Address,
-    Dial,
-    Event,
-    Fault,
-    Handshake,
-    Hello,
-    Resolution,
-    Route,
-    Segments,
-    Stream,
-)
+from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.interface import USUAL_SEGMENTS, Address, Dial, Event, Fault, Resolution, Route, Segments, Stream
 from fleetprobe.net.known_path import KnownPath, KnownPaths
 from fleetprobe.net.nearby import NOTHING_NEARBY, Neighbourhoods
 from fleetprobe.net.path import DfSearch

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from fleetprobe.net.interface import Address, Event, Fault, Handshake, Hello, Icmp, TcpInfo
+from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.interface import Address, Event, Fault, Icmp, TcpInfo
 from fleetprobe.net.path import DfProbe, DfSearch, Direction, Hole, Passed
 from fleetprobe.net.script import LargeLost, Say, Step
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fleetprobe.net.fake_path import end_of_wait, hole_before, info_in_hole, send_mss, since
-from fleetprobe.net.interface import Address, Event, Fault, Handshake, Received, TcpInfo
+from fleetprobe.net.handshake import Handshake
+from fleetprobe.net.interface import Address, Event, Fault, Received, TcpInfo
 from fleetprobe.net.path import Hole
 from fleetprobe.net.script import Close, Deaf, Fail, Hear, Mute, Plan, Reset, Say, Step
 

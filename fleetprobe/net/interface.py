@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from fleetprobe.net.handshake import Handshake, Hello
     from fleetprobe.net.known_path import KnownPath
     from fleetprobe.net.path import DfSearch, Hole
     from fleetprobe.net.survey import Survey
@@ -254,62 +255,6 @@ class Resolution:
     truncated: bool = False
     lag_ms: float = 0.0
     """How late our own loop was meanwhile."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
-    """What the TLS client offers."""
-
-    server_name: str | None
-    """SNI; None for an IP literal."""
-    alpn: tuple[str, ...] = ("http/1.1",)
-    ca_file: str | None = None
-    """PEM bundle that replaces the system's trust."""
-    small: bool = False
-    """Offer the one group that every TLS 1.3 server has (P-256, RFC 8446 §9.1): some 360 bytes, a quarter of the
-    usual hello, whose first key share is post-quantum. Nothing is verified then."""
-    pad_to_bytes: int | None = None
-    """Make the hello exactly so long, by names of protocols that do not exist, behind those of `alpn` (RFC 7301);
-    one that is longer already gets one such name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handshake:
-    """One TLS handshake as seen from the client (RFC 8446, RFC 5246)."""
-
-    started_s: float
-    ended_s: float
-    fault: Fault | None = None
-    """None: completed. DONE never appears here; ERROR is a protocol error of OpenSSL, see openssl_reason."""
-    openssl_reason: str | None = None
-    """OpenSSL's reason string of the library error, for the record only."""
-    openssl_reason_code: int | None = None
-    first_bytes: bytes = b""
-    """The first bytes the peer sent, at most 64."""
-    hello_bytes: int = 0
-    """What we sent first, the header of the record (RFC 8446 §5.1) included."""
-    bytes_received: int = 0
-    bytes_unacked: int = 0
-    """Our bytes that the peer's kernel never acknowledged, at the end."""
-    alerts_received: tuple[tuple[int, int], ...] = ()
-    """(level, description) in order."""
-    alerts_sent: tuple[tuple[int, int], ...] = ()
-    close_notify: bool = False
-    protocol_version: str | None = None
-    cipher: str | None = None
-    alpn: str | None = None
-    chain_der: tuple[bytes, ...] = ()
-    """Certificates as presented, in order."""
-    path_der: tuple[bytes, ...] = ()
-    """The path that OpenSSL built and judged: the leaf, then each issuer it took, from what was presented or from the
-    trust store; a `depth` of `verify_errors` is a position in it. Without an error it ends in a trust anchor."""
-    verify_errors: tuple[tuple[int, int], ...] = ()
-    """(X509_V code, depth) in the order OpenSSL met them; empty and completed means verified."""
-    client_certificate_requested: bool = False
-    ocsp_staple_bytes: int = 0
-    lag_ms: float = 0.0
-    hole: Hole | None = None
-    """With the fault SILENT: segments were missing while later ones had come."""
 
 
 class Net(Protocol):

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fleetprobe.net.interface import DnsReply, Event, Fault, Handshake, Hello, RecordType, Resolution
+from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.interface import DnsReply, Event, Fault, RecordType, Resolution
 from fleetprobe.net.path import Hole
 
 REFUSED = Fault(Event.ERROR, "ECONNREFUSED")

@@ -250,6 +250,21 @@ def test_hellos_of_two_lengths_are_drawn_in_turn() -> None:
     }
 
 
+@pytest.mark.parametrize(("key", "witness", "label"), [
+    ("names_tried", "name", "names"), ("offers_tried", "offer", "offers"),
+])
+def test_changed_hellos_are_drawn_in_turn(key: str, witness: str, label: str) -> None:
+    tried = [{"changed": "a.test", "met": "answered", "version": "TLSv1.2", "cipher": "NULL-SHA"},
+             {"changed": "nothing", "met": "dropped"}]
+    facts = {"failed": "dropped", key: tried}
+    assert witness_of(facts) == witness
+    assert dict(witness_facts(facts, UNICODE)) == {
+        label: "as climbed dropped, a.test answered TLSv1.2 NULL-SHA, nothing dropped",
+    }
+    for wrong in (None, 7, "x", [None, 7], [{"met": ["\x1b[2J"]}]):
+        assert dict(witness_facts({key: wrong}, UNICODE))[label].isprintable()
+
+
 @pytest.mark.parametrize("wrong", [None, 7, "x", {}, [None, 3, {"size_bytes": [1]}], [{"met": {"a": 1}}]])
 def test_odd_hellos_do_no_harm(wrong: object) -> None:
     for facts in ({"hellos": wrong}, {"hellos": wrong, "failed": wrong, "failed_bytes": wrong}):

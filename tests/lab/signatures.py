@@ -66,6 +66,30 @@ def _alert(number: int) -> Callable[[Observation], bool]:
     return lambda seen: _all(seen, lambda a: a.get("tls", {}).get("first", "").endswith(f"02{number:02x}"))
 
 
+def _cut(tls: dict[str, Any]) -> bool:
+    """A handshake that the server ended, whatever it said."""
+    return bool(tls["ending"] in ("closed", "reset") or tls["alert"] == 40)
+
+
+def _by_name(seen: Observation) -> bool:
+    """Ended with the name that the target has, and not with another, or with none."""
+    return _all(
+        seen,
+        lambda a: _cut(a["tls"])
+        and any(how["ending"] in ("done", "verify") for what, how in a["changed"].items() if what.startswith("name ")),
+    )
+
+
+def _no_certificate(address: dict[str, Any]) -> bool:
+    """Asked for, not given, refused in TLS: handshake_failure (40) before TLS 1.3, certificate_required (116) there.
+
+    Or the connection ends right after the handshake, although nothing was asked of the server.
+    """
+    tls = address.get("tls", {})
+    left = tls.get("after", {}).get("ending") in ("closed", "reset")
+    return bool(tls.get("asked") and (tls["alert"] in (40, 116) or left))
+
+
 def _answer(address: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = address.get("answer") or address.get("tls", {}).get("answer") or {}
     return {"text": "", "bytes": -1, "ending": None, "first_ms": None, "last_ms": None, **found}
@@ -313,8 +337,18 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "tls.path_length": _verify(25),
     "tls.name_constraint": _verify(47),
     "tls.wrong_usage": _verify(26),
-    "tls.version_unsupported": _alert(70),
-    "tls.alert": _alert(80),
+    "tls.client_certificate_required": lambda seen: _all(seen, _no_certificate),
+    "tls.unrecognized_name": _either(_alert(112), _by_name),
+    "tls.sni_required": _either(_alert(112), _by_name),
+    "tls.no_shared_cipher": lambda seen: _all(
+        seen, lambda a: a["tls"]["alert"] == 40 and a["changed"]["every suite"]["ending"] != "refused"
+    ),
+    "tls.version_unsupported": _either(_alert(70), lambda seen: _all(
+        seen, lambda a: _cut(a["tls"]) and a["changed"]["below 1.3"]["ending"] in ("done", "verify")
+    )),
+    "tls.alert": _either(_alert(80), lambda seen: _all(
+        seen, lambda a: a["tls"]["alert"] in (40, 71, 120) and a["changed"]["every suite"]["ending"] == "refused"
+    )),
     # What certificate the small hello is answered with does not matter.
     "tls.large_hello_intolerant": lambda seen: _all(
         seen,
@@ -322,12 +356,16 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
         and a["long_hello"]["ending"] in ("closed", "reset", "refused", "silent"),
     ),
     "tls.slow": _both(healthy, lambda seen: _all(seen, lambda a: a["tls"]["ms"] >= SLOW_HANDSHAKE_MS)),
-    "http.status": lambda seen: _status(404)(seen) or _status(500)(seen),
+    "http.status": lambda seen: _status(404)(seen) or _status(400)(seen) or _status(500)(seen),
+    "http.misdirected": _status(421),
     "http.bad_gateway": _status(502),
     "http.unavailable": _status(503),
     "http.gateway_timeout": _status(504),
     "http.unexpected_body": _both(
         _status(200), lambda seen: _all(seen, lambda a: "green" not in a["answer"]["text"])
+    ),
+    "http.client_certificate_required": _both(
+        _status(400), lambda seen: _all(seen, lambda a: a["tls"]["asked"] and a["tls"]["alert"] is None)
     ),
     "http.truncated": _ended("closed", some=True),
     "http.timeout": _ended("silent", some=False),

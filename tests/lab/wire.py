@@ -19,6 +19,7 @@ import struct
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,6 +40,8 @@ EXTENDED_ERROR = struct.Struct("=IBBBBII")
 UNACKED_OFFSET = 8 + 4 * 4
 TOTAL_RETRANS_OFFSET = 8 + 23 * 4
 SIOCGIFFLAGS, IFF_UP, IFF_RUNNING = 0x8913, 0x1, 0x40
+CHANGED = ("tls-name-", "tls-cipher-", "tls-refused-", "tls-newer-", "tls-alert-")
+TLS_ALERT, TLS_HANDSHAKE, CERTIFICATE_REQUEST = 21, 22, 13
 LINGER_RESET = struct.pack("ii", 1, 0)
 OTHER_PORTS = (1, 22, 80, 443)
 LIFE_TIMEOUT_S = 0.7
@@ -65,7 +68,34 @@ def observe(fields: dict[str, Any], resolver: str, ca_file: str) -> dict[str, An
         seen["addresses"][address] = talk(url.scheme, address, port, name, url.path, ca_file)
         if fields["labels"]["case"].startswith("tls-large-hello"):
             seen["addresses"][address]["long_hello"] = long_hello(address, port, name, ca_file)
+        if fields["labels"]["case"].startswith(CHANGED):
+            others = {name, host, fields.get("host_header", ""), ""} - {address}
+            seen["addresses"][address]["changed"] = changed(address, port, name, sorted(others), ca_file)
     return seen
+
+
+def changed(address: str, port: int, name: str, others: list[str], ca_file: str) -> dict[str, dict[str, Any]]:
+    """Handshakes with every cipher suite, without TLS 1.3, and with names other than the target's."""
+
+    def every_suite(context: ssl.SSLContext) -> None:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_ciphers("ALL:COMPLEMENTOFALL:COMPLEMENTOFDEFAULT:@SECLEVEL=0")
+
+    def below_13(context: ssl.SSLContext) -> None:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    def unchecked(context: ssl.SSLContext) -> None:
+        context.check_hostname = False
+
+    trials = {"every suite": (name, every_suite), "below 1.3": (name, below_13)}
+    trials |= {f"name {other}": (other, unchecked) for other in others if other != name}
+    found = {}
+    for what, (said, change) in trials.items():
+        with stream(address) as sock:
+            sock.settimeout(TALK_TIMEOUT_S)
+            sock.connect((address, port))
+            found[what] = handshake(sock, said, ca_file, None, change=change)
+    return found
 
 
 def long_hello(address: str, port: int, name: str, ca_file: str) -> dict[str, Any]:
@@ -285,10 +315,30 @@ def complete(data: bytes) -> bool:
 
 
 def handshake(
-    sock: socket.socket, name: str, ca_file: str, request: bytes | None, alpn: list[str] | None = None
+    sock: socket.socket, name: str, ca_file: str, request: bytes | None, alpn: list[str] | None = None,
+    change: Callable[[ssl.SSLContext], None] | None = None,
+) -> dict[str, Any]:
+    """A handshake, and what was heard of it: whether a client certificate was asked for, the last alert."""
+    context = ssl.create_default_context(cafile=ca_file)
+    heard: dict[str, Any] = {"asked": False, "alert": None}
+
+    def hear(_: object, way: str, __: object, kind: int, message: int, ___: bytes) -> None:
+        if way == "read" and kind == TLS_ALERT and message:
+            heard["alert"] = int(message)
+        if way == "read" and kind == TLS_HANDSHAKE and message == CERTIFICATE_REQUEST:
+            heard["asked"] = True
+
+    if change is not None:
+        change(context)
+    context._msg_callback = hear  # type: ignore[attr-defined]  # the library has no public way to hear messages
+    # What `hear` notes comes last: it goes on hearing for as long as there is a connection.
+    return {**shake(sock, context, name, request, alpn), **heard}
+
+
+def shake(
+    sock: socket.socket, context: ssl.SSLContext, name: str, request: bytes | None, alpn: list[str] | None
 ) -> dict[str, Any]:
     """Handshake over memory, so that the bytes the server sent are known whatever becomes of them."""
-    context = ssl.create_default_context(cafile=ca_file)
     # Whatever OpenSSL this Python has: without a post-quantum share the hello fits into a segment.
     context.set_ecdh_curve("prime256v1")
     # A server of an old version is there to be seen as well.
@@ -299,7 +349,7 @@ def handshake(
     if alpn is not None:
         context.set_alpn_protocols(alpn)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_hostname=name)
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=name or None)
     start = time.monotonic()
     heard = b""
     while True:
@@ -330,8 +380,10 @@ def handshake(
     inner: Any = getattr(tls, "_sslobj")  # noqa: B009  # as above
     seen["presented"] = certificates(inner.get_unverified_chain())
     seen["path"] = certificates(inner.get_verified_chain())
-    if request is not None:
-        seen["answer"] = exchange_over(tls, sock, incoming, outgoing, request)
+    if request is None:
+        # In TLS 1.3 the server may yet say no; most say nothing.
+        sock.settimeout(LIFE_TIMEOUT_S)
+    seen["after" if request is None else "answer"] = exchange_over(tls, sock, incoming, outgoing, request or b"")
     return seen
 
 

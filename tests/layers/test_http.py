@@ -108,7 +108,7 @@ def test_nothing_in_an_inventory_can_break_out_of_the_request(path: str, host: s
     (429, [None, "http.rate_limited"]),
     (400, ["http.status"]),
     (404, ["http.status"]),
-    (421, ["http.status"]),
+    (421, ["http.misdirected"]),
     (500, ["http.status"]),
     (502, ["http.bad_gateway"]),
     (503, ["http.unavailable"]),
@@ -155,6 +155,29 @@ def test_plain_http_on_a_tls_port_is_said_in_plain_words_and_stays_a_status() ->
     (look_alike,) = answered(response(400, b"No required SSL certificate was sent"))
     assert look_alike.code == "http.status"
     assert "the port wants TLS" not in look_alike.summary
+
+
+NO_CERTIFICATE = response(400, b"<center>No required SSL certificate was sent</center>")
+
+
+@pytest.mark.parametrize(("wire", "encrypted", "asked", "code"), [
+    (NO_CERTIFICATE, True, True, "http.client_certificate_required"),
+    (response(496), True, True, "http.client_certificate_required"),
+    (NO_CERTIFICATE, True, False, "http.status"),
+    (NO_CERTIFICATE, False, False, "http.status"),
+    (response(400, b"Bad Request"), True, True, "http.status"),
+    (response(404, b"No required SSL certificate was sent"), True, True, "http.status"),
+])
+def test_a_client_certificate_is_missed_where_it_was_asked_for_and_the_answer_says_so(
+    wire: bytes, encrypted: bool, asked: bool, code: str
+) -> None:
+    facts, _ = exchange(Hear(b"\r\n\r\n"), Say(wire), Close())
+    facts = replace(facts, encrypted=encrypted, ending=replace(facts.ending, certificate_requested=asked))
+    (finding,) = judge(facts, POLICY)
+    assert finding.code == code
+    assert ("we have none" in finding.summary) is (code != "http.status")
+    (expected,) = judge(replace(facts, expect_status=((400, 499),)), POLICY)
+    assert expected.code is None
 
 
 # Body.

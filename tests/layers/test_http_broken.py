@@ -125,7 +125,7 @@ def test_a_request_that_failed_waits_for_nothing_and_keeps_its_reason() -> None:
 
 
 @pytest.mark.parametrize(("fault", "code"), [
-    (Fault(Event.ERROR, alert=116), "tls.alert"),
+    (Fault(Event.ERROR, alert=116), "tls.client_certificate_required"),
     (Fault(Event.ERROR, alert=40), "tls.alert"),
     (Fault(Event.ERROR, detail="tls"), "tls.protocol_error"),
     (Fault(Event.ERROR, "EHOSTUNREACH"), "ip.host_unreachable"),
@@ -147,6 +147,32 @@ def test_the_alert_for_a_missing_client_certificate_says_so() -> None:
     (finding,) = judge(exchange(REQUEST, Fail(alert))[0], POLICY)
     assert "demands a client certificate" in finding.summary
     assert finding.facts["alert"] == 116
+
+
+@pytest.mark.parametrize(("step", "code"), [(Reset(), "tcp.reset"), (Close(), "tcp.closed")])
+def test_an_end_without_a_byte_after_a_certificate_was_asked_for_leaves_that_open(step: Step, code: str) -> None:
+    facts, _ = exchange(REQUEST, step)
+    (plain,) = judge(facts, POLICY)
+    (asked,) = judge(replace(facts, ending=replace(facts.ending, certificate_requested=True)), POLICY)
+    assert (plain.code, plain.could_also_be) == (code, ())
+    assert (asked.code, asked.could_also_be) == (code, ("tls.client_certificate_required",))
+    assert "asked for a client certificate" in asked.summary
+    late, _ = exchange(REQUEST, START, step)
+    (begun,) = judge(replace(late, ending=replace(late.ending, certificate_requested=True)), POLICY)
+    assert begun.could_also_be == ()
+
+
+@pytest.mark.parametrize(("alert", "asked", "code"), [
+    (116, False, "tls.client_certificate_required"), (116, True, "tls.client_certificate_required"),
+    (42, True, "tls.client_certificate_required"), (40, True, "tls.client_certificate_required"),
+    (42, False, "tls.alert"), (40, False, "tls.alert"), (80, True, "tls.alert"), (10, True, "tls.alert"),
+])
+def test_an_alert_about_a_certificate_is_about_ours_where_one_was_asked_for(alert: int, asked: bool, code: str) -> None:
+    facts, _ = exchange(REQUEST, Fail(Fault(Event.ERROR, alert=alert)))
+    (finding,) = judge(replace(facts, ending=replace(facts.ending, certificate_requested=asked)), POLICY)
+    assert (finding.code, finding.confidence) == (code, Confidence.OBSERVED)
+    assert finding.facts["alert"] == alert
+    assert ("client certificate" in finding.summary) is (code != "tls.alert")
 
 
 def test_the_record_columns_are_filled_from_the_exchange() -> None:

@@ -23,7 +23,8 @@ from fleetprobe.layers.tls.judge import judge as judge_tls
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import State, Verdict
 from fleetprobe.net.fake import FakeNet
-from fleetprobe.net.interface import Address, DnsReply, Handshake, RecordType, Resolution
+from fleetprobe.net.handshake import Handshake
+from fleetprobe.net.interface import Address, DnsReply, RecordType, Resolution
 from fleetprobe.net.path import Direction, Hole
 from fleetprobe.net.script import REFUSED, SILENT, Close, Hear, LargeLost, Say
 from fleetprobe.net.survey import Survey

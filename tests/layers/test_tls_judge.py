@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleetprobe.codes.table import CODES
-from fleetprobe.layers.tls import hygiene, large_hello, upkeep
+from fleetprobe.layers.tls import hygiene, large_hello, other_offer, upkeep
 from fleetprobe.layers.tls import rejected as rejected_codes
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import Certificate, Malformed, Read
@@ -19,7 +19,8 @@ from fleetprobe.layers.tls.judge import judge
 from fleetprobe.layers.tls.layer import LAYER
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding, State
-from fleetprobe.net.interface import Event, Fault, Handshake
+from fleetprobe.net.handshake import Handshake
+from fleetprobe.net.interface import Event, Fault
 
 AS_OF = datetime(2026, 6, 1, tzinfo=UTC)
 POLICY = Policy(as_of=AS_OF, expiring=timedelta(0))
@@ -102,13 +103,34 @@ BREAKS: dict[str, tuple[TlsFacts, str]] = {
     ),
     "the peer's user gave up": (ended(Event.CLOSED, alerts_received=((2, 90), (1, 0))), "tls.dropped"),
     "a fatal alert and then RST": (ended(Event.RESET, alerts_received=((2, 40),)), "tls.alert"),
-    "a fatal alert": (ended(Event.ERROR, alerts_received=((2, 112),)), "tls.alert"),
+    "a fatal alert": (ended(Event.ERROR, alerts_received=((2, 80),)), "tls.alert"),
+    "no protocol in common": (ended(Event.ERROR, alerts_received=((2, 120),)), "tls.alert"),
+    "a name that the server does not know": (
+        ended(Event.ERROR, alerts_received=((2, 112),)), "tls.unrecognized_name",
+    ),
+    "the same where no name was sent": (
+        replace(ended(Event.ERROR, alerts_received=((2, 112),)), server_name="203.0.113.9"), "tls.sni_required",
+    ),
     "in TLS 1.3 every alert is fatal": (ended(Event.ERROR, alerts_received=((1, 116),)), "tls.alert"),
     "alert 70 received": (ended(Event.ERROR, alerts_received=((2, 70),)), "tls.version_unsupported"),
     "alert 70 sent by us": (ended(Event.ERROR, alerts_sent=((2, 70),)), "tls.version_unsupported"),
     "an error of the library on a TLS record": (
         ended(Event.ERROR, first_bytes=RECORD, alerts_sent=((2, 47),)),
         "tls.protocol_error",
+    ),
+    "a client certificate demanded in TLS 1.2": (
+        ended(Event.ERROR, alerts_received=((2, 40),), client_certificate_requested=True),
+        "tls.client_certificate_required",
+    ),
+    "the same in the words of Go and Java": (
+        ended(Event.ERROR, alerts_received=((2, 42),), client_certificate_requested=True),
+        "tls.client_certificate_required",
+    ),
+    "an alert about something else after one was asked for": (
+        ended(Event.ERROR, alerts_received=((2, 80),), client_certificate_requested=True), "tls.alert",
+    ),
+    "the end without an alert after one was asked for": (
+        ended(Event.CLOSED, client_certificate_requested=True, bytes_received=900, first_bytes=RECORD), "tls.dropped",
     ),
     "retransmits exhausted": (ended(Event.ERROR, "ETIMEDOUT"), "tcp.stalled"),
     "ICMP host unreachable": (ended(Event.ERROR, "EHOSTUNREACH"), "ip.host_unreachable"),
@@ -304,6 +326,63 @@ def test_how_it_was_dropped_is_a_fact_and_not_a_code(changes: dict[str, Any], ho
     assert "0.8 ms after our ClientHello" in finding.summary
 
 
+def test_who_sends_drop_by_drop_is_not_said_to_have_fallen_silent() -> None:
+    part = ended(Event.SILENT, bytes_received=8, first_bytes=RECORD)
+    still = one(replace(part, handshake=replace(part.handshake, heard_s=14.9)))
+    assert (still.code, still.facts["quiet_ms"]) == ("tls.stalled", pytest.approx(100.0))
+    assert "sent 8 bytes of handshake in 5.0 s and was not done yet" in still.summary
+    stopped = one(replace(part, handshake=replace(part.handshake, heard_s=10.1)))
+    assert (stopped.code, stopped.facts["quiet_ms"]) == ("tls.stalled", pytest.approx(4900.0))
+    assert "fell silent after 8 bytes" in stopped.summary
+
+
+def test_what_was_said_before_the_end_is_told() -> None:
+    warned = one(ended(Event.CLOSED, alerts_received=((1, 112),), first_bytes=b"\x15\x03\x03"))
+    assert warned.summary.endswith("after TLS alert 112 (unrecognized_name)")
+    assert warned.could_also_be == ()
+    asked = one(ended(Event.RESET, client_certificate_requested=True, bytes_received=900, first_bytes=RECORD))
+    assert asked.summary.endswith("after it asked for a client certificate")
+    assert asked.could_also_be == ("tls.client_certificate_required",)
+
+
+AFTER = replace(WHOLE, client_certificate_requested=True)
+
+
+@pytest.mark.parametrize(
+    ("last_word", "found"),
+    [
+        (Fault(Event.ERROR, alert=116), [("tls.client_certificate_required", Confidence.OBSERVED)]),
+        (Fault(Event.ERROR, alert=42), [("tls.client_certificate_required", Confidence.OBSERVED)]),
+        (Fault(Event.ERROR, alert=80), [("tls.alert", Confidence.OBSERVED)]),
+        (Fault(Event.CLOSED), [("tls.client_certificate_required", Confidence.INFERRED)]),
+        (Fault(Event.RESET, "ECONNRESET"), [("tls.client_certificate_required", Confidence.INFERRED)]),
+        (Fault(Event.ERROR, "EHOSTUNREACH"), [(None, Confidence.OBSERVED)]),
+        (Fault(Event.SILENT), [(None, Confidence.OBSERVED)]),
+        (None, [(None, Confidence.OBSERVED)]),
+    ],
+)
+def test_what_comes_right_after_the_handshake_tells_whether_the_certificate_was_a_demand(
+    last_word: Fault | None, found: list[tuple[str | None, Confidence]]
+) -> None:
+    findings = judge(replace(facts(AFTER), last_word=last_word), POLICY)
+    assert [(finding.code, finding.confidence) for finding in findings] == found
+    if found[0][1] is Confidence.INFERRED:
+        assert findings[0].could_also_be == ("tcp.reset", "tcp.closed")
+
+
+def test_the_authorities_wanted_are_told_harmless_and_bounded() -> None:
+    names = ("CN=\x1b[2JLab Root,O=" + "x" * 240, *(f"CN=Root {n}" for n in range(7)))
+    seen = replace(AFTER, client_authorities=names, client_authority_count=40)
+    given = replace(facts(seen), last_word=Fault(Event.ERROR, alert=116))
+    finding = one(given)
+    assert finding.summary.isprintable()
+    assert len(finding.summary) <= 160
+    assert "Lab Root" in finding.summary
+    assert finding.facts["client_authority_count"] == 40
+    assert len(finding.facts["client_authorities"]) == 8
+    assert all(name.isprintable() for name in finding.facts["client_authorities"])
+
+
 def test_an_alert_is_named_by_its_number_and_tells_of_a_wanted_client_certificate() -> None:
     wanted = ended(Event.ERROR, alerts_received=((2, 40),), client_certificate_requested=True)
     finding = one(wanted)
@@ -333,7 +412,7 @@ def test_every_code_it_can_give_is_declared_and_emitted_by_the_table() -> None:
         code for _, some in UNFIT.values() for code in some
     }
     warned = hygiene.EMITS | upkeep.EMITS | {"tls.slow"}
-    assert produced | warned | rejected_codes.EMITS | large_hello.EMITS == LAYER.emits
+    assert produced | warned | rejected_codes.EMITS | large_hello.EMITS | other_offer.EMITS == LAYER.emits
     assert all(CODES[code].emitted for code in LAYER.emits)
 
 

@@ -17,7 +17,9 @@ from fleetprobe.layers.tls.layer import probe
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import Target
 from fleetprobe.net.fake import FakeNet, FakeStream, drive
-from fleetprobe.net.interface import Address, Event, Fault, Handshake, Hello
+from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.interface import Address, Event, Fault
+from fleetprobe.net.script import Close, Mute, Reset, Step
 
 CA = trustme.CA()
 DER = tuple(
@@ -110,6 +112,24 @@ def test_a_failed_handshake_leaves_the_plain_stream_for_the_engine_to_end() -> N
     assert facts.address == "[2001:db8::9]:443"
     assert facts.columns()["errno_name"] == "ECONNRESET"
     assert [finding.code for finding in judge(facts, POLICY)] == ["tls.dropped"]
+
+
+@pytest.mark.parametrize(("step", "event"), [(Close(), Event.CLOSED), (Reset(), Event.RESET), (Mute(), None)])
+def test_after_a_client_certificate_was_asked_for_the_end_is_waited_for_a_little(
+    step: Step, event: Event | None
+) -> None:
+    asking = replace(WHOLE, client_certificate_requested=True)
+    net = FakeNet().host("203.0.113.9", 443, step, tls=asking)
+    where = Address("203.0.113.9", 4)
+    for service, expected in (("tls", event), ("https", None)):
+        target = Target(service=service, host="shop.test", port=443)
+        _, stream = drive(net.dial(where, 443, net.now() + 1))
+        ground = Ground(target=target, policy=POLICY, deadline=net.now() + 10, address=where, stream=stream)
+        began = net.now()
+        facts = drive(probe(ground, net))
+        word = facts.last_word.event if facts.last_word and facts.last_word.event is not Event.SILENT else None
+        assert word is expected
+        assert net.now() - began < 0.6
 
 
 def test_silence_ends_with_the_budget_of_the_exchange_and_not_later() -> None:

@@ -18,7 +18,7 @@ from fleetprobe.layers.tls.judge import judge
 from fleetprobe.layers.tls.layer import LAYER
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding, State
-from fleetprobe.net.interface import Handshake
+from fleetprobe.net.handshake import Handshake
 
 AS_OF = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

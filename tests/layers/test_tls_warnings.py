@@ -15,7 +15,8 @@ from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.judge import judge
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Finding, State
-from fleetprobe.net.interface import Event, Fault, Handshake
+from fleetprobe.net.handshake import Handshake
+from fleetprobe.net.interface import Event, Fault
 
 AS_OF = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

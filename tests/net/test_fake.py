@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from fleetprobe.net.fake import FakeNet, FakeStream, drive
-from fleetprobe.net.interface import Address, Dial, Event, Fault, Handshake, Hello, Net, Route, Stream
+from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.interface import Address, Dial, Event, Fault, Net, Route, Stream
 from fleetprobe.net.script import REFUSED, Close, Deaf, Fail, Hear, Mute, Reset, Say, Step
 
 HOST = Address("203.0.113.9", 4)

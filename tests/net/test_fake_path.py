@@ -6,7 +6,8 @@ import pytest
 
 from fleetprobe.net.fake import FakeNet, FakeStream, drive
 from fleetprobe.net.fake_path import plain_search
-from fleetprobe.net.interface import Address, Event, Handshake, Hello, Received, Segments
+from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.interface import Address, Event, Received, Segments
 from fleetprobe.net.path import DfProbe, DfSearch, Direction, Hole, Passed
 from fleetprobe.net.script import Hear, LargeLost, Say
 

@@ -12,7 +12,8 @@ import pytest
 import uvloop
 from OpenSSL import SSL
 
-from fleetprobe.net.interface import Address, Event, Hello, Received, Segments, TcpInfo
+from fleetprobe.net.handshake import Hello
+from fleetprobe.net.interface import Address, Event, Received, Segments, TcpInfo
 from fleetprobe.net.live import tls
 from fleetprobe.net.live.literal import family_of
 from fleetprobe.net.live.net import LiveNet

@@ -18,7 +18,8 @@ from fleetprobe.layers.tls.large_hello import SEGMENT_BYTES, TIMESTAMPS_BYTES, H
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Finding
-from fleetprobe.net.interface import USUAL_SEGMENTS, Address, Handshake, Hello, Segments
+from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.interface import USUAL_SEGMENTS, Address, Segments
 from fleetprobe.net.live.net import LiveNet
 from fleetprobe.net.live.tls_hello import _padding
 from tests.net.test_tls_live import LEAF, MIDDLE, serving

@@ -9,7 +9,8 @@ from typing import cast
 
 from OpenSSL import SSL
 
-from fleetprobe.net.interface import Event, Fault, Handshake, Hello, Received, TcpInfo
+from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.interface import Event, Fault, Received, TcpInfo
 from fleetprobe.net.live.tls import Handshaker, TlsStream, _Seen
 
 INFO = TcpInfo(

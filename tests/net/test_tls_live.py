@@ -153,8 +153,8 @@ def echo(secured: ssl.SSLSocket) -> None:
 
 
 @contextmanager
-def s_server(folder: Path, pem: bytes, *options: str) -> Iterator[int]:
-    """`openssl s_server` on a free port, ready."""
+def s_server(folder: Path, pem: bytes, *options: str, naccept: int = 3) -> Iterator[int]:
+    """`openssl s_server` on a free port, ready, for so many connections, of which the test for readiness is one."""
     path = folder / "s_server.pem"
     path.write_bytes(pem)
     # Of -cert_chain it sends everything, and the leaf once more if it is in there.
@@ -175,7 +175,7 @@ def s_server(folder: Path, pem: bytes, *options: str) -> Iterator[int]:
         str(above),
         "-quiet",
         "-naccept",
-        "3",
+        str(naccept),
         *options,
     ]
     server = subprocess.Popen(
@@ -206,12 +206,13 @@ def climb(
     *,
     host: str = "shop.test",
     policy: Policy = POLICY,
+    service: str = "https",
 ) -> tuple[TlsFacts, list[str | None]]:
     """Dial, shake hands, judge; `then` goes on over the stream left on the ground."""
 
     async def main() -> tuple[TlsFacts, list[str | None]]:
         net = LiveNet()
-        target = Target(service="https", host=host, port=port, ca_file=ca_file)
+        target = Target(service=service, host=host, port=port, ca_file=ca_file)
         ground = Ground(target=target, policy=policy, deadline=net.now() + 8, address=LOOPBACK)
         try:
             _, ground.stream = await net.dial(LOOPBACK, port, net.now() + 2)
@@ -357,7 +358,7 @@ def test_client_certificates_demanded_in_tls_1_2_end_the_handshake_and_the_chain
 ) -> None:
     with s_server(tmp_path, LEAF.pem(MIDDLE), "-Verify", "3", "-tls1_2") as port:
         facts, codes = climb(port, trusted)
-    assert codes == ["tls.alert"]
+    assert codes == ["tls.client_certificate_required"]
     assert facts.handshake.alerts_received == ((2, 40),)
     assert facts.handshake.client_certificate_requested
     assert facts.chain_der[0] == LEAF.der
@@ -376,6 +377,45 @@ def test_client_certificates_demanded_in_tls_1_3_show_on_the_first_read(tmp_path
         facts, codes = climb(port, trusted, read)
     assert codes == [None]
     assert facts.handshake.client_certificate_requested
+
+
+def test_when_the_last_bytes_came_is_known_of_who_drips_and_of_who_stops() -> None:
+    def drip(peer: socket.socket) -> None:
+        peer.recv(65536)
+        for byte in b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03":
+            peer.sendall(bytes([byte]))
+            time.sleep(0.1)
+
+    def stop(peer: socket.socket) -> None:
+        peer.recv(65536)
+        peer.sendall(b"\x16\x03\x03\x00\x7a\x02")
+        peer.recv(65536)
+
+    for script, dripping in ((drip, True), (stop, False)):
+        with serving(script) as port:
+            facts, codes = climb(port, policy=HASTY)
+        assert codes == ["tls.stalled"]
+        assert (facts.quiet_ms < facts.duration_ms / 2) is dripping
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_client_certificate_is_demanded_of_a_service_without_requests_too(
+    version: str, tmp_path: Path, trusted: str
+) -> None:
+    with s_server(tmp_path, LEAF.pem(MIDDLE), "-Verify", "3", version, "-CAfile", trusted) as port:
+        facts, codes = climb(port, trusted, service="tls")
+    assert codes == ["tls.client_certificate_required"]
+    assert facts.record()["client_authorities"] == ["CN=Lab Root"]
+    assert facts.record()["client_authority_count"] == 1
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_client_certificate_that_is_only_asked_for_is_no_fault(version: str, tmp_path: Path, trusted: str) -> None:
+    with s_server(tmp_path, LEAF.pem(MIDDLE), "-verify", "3", version) as port:
+        facts, codes = climb(port, trusted, service="tls")
+    assert codes == [None]
+    assert facts.handshake.client_certificate_requested
+    assert facts.handshake.client_authorities == ()
 
 
 @pytest.mark.parametrize(
@@ -398,4 +438,4 @@ def test_no_shared_cipher_and_an_unknown_name_are_alerts_by_number(tmp_path: Pat
     names = ("-servername", "known.test", "-servername_fatal", "-cert2", pem, "-key2", pem)
     with s_server(tmp_path, LEAF.pem(MIDDLE), *names) as port:
         unknown, codes = climb(port, trusted)
-    assert (codes, unknown.columns()["tls_alert"]) == (["tls.alert"], 112)
+    assert (codes, unknown.columns()["tls_alert"]) == (["tls.unrecognized_name"], 112)

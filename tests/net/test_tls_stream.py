@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fleetprobe.net.interface import Address, Event, Fault, Hello, Received
+from fleetprobe.net.handshake import Hello
+from fleetprobe.net.interface import Address, Event, Fault, Received
 from fleetprobe.net.live import tcp
 from fleetprobe.net.live.reactor import Reactor
 from fleetprobe.net.live.tls import Handshaker

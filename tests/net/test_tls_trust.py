@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from OpenSSL import SSL, crypto
 
-from fleetprobe.net.interface import Event, Handshake, Hello, Received, TcpInfo
+from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.interface import Event, Received, TcpInfo
 from fleetprobe.net.live.tls import Handshaker
 from fleetprobe.net.live.trust import UnusableTrust
 

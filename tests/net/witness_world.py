@@ -210,7 +210,8 @@ async def hello(
     hole_s: float | None = None, mss_bytes: int | None = None,
 ) -> Any:
     """Dial and say a TLS hello, as large as it is by itself."""
-    from fleetprobe.net.interface import Hello, Segments
+    from fleetprobe.net.handshake import Hello
+    from fleetprobe.net.interface import Segments
     from fleetprobe.net.live import tcp, tls
 
     _, stream = await tcp.dial(reactor, address, port, until_s, segments=Segments(mss_bytes=mss_bytes))

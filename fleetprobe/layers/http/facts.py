@@ -62,6 +62,8 @@ class HttpFacts:
     looks_like: str | None = None
     speaks_tls: bool = False
     """The answer says, in its own words, that the port wants TLS. For the summary only."""
+    wants_certificate: bool = False
+    """The answer says, in its own words, that a client certificate is missing."""
 
     @property
     def hole(self) -> Hole | None:

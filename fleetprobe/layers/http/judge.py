@@ -14,7 +14,7 @@ from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
 from fleetprobe.net.interface import Event
 
-_BY_STATUS = {502: "http.bad_gateway", 503: "http.unavailable", 504: "http.gateway_timeout"}
+_BY_STATUS = {421: "http.misdirected", 502: "http.bad_gateway", 503: "http.unavailable", 504: "http.gateway_timeout"}
 _WARNINGS = {
     401: ("http.auth_required", "it wants credentials"),
     403: ("http.auth_required", "it forbids this to us"),
@@ -25,7 +25,8 @@ _WARNINGS = {
 
 CODES = frozenset({
     "http.status", "http.bad_gateway", "http.unavailable", "http.gateway_timeout", "http.unexpected_body",
-    "http.malformed", "http.truncated", "http.timeout",
+    "http.malformed", "http.truncated", "http.timeout", "http.client_certificate_required",
+    "http.misdirected",
     "http.slow", "http.auth_required", "http.rate_limited",
 })
 
@@ -89,12 +90,17 @@ def _bad_status(facts: HttpFacts, status: int) -> Sequence[Finding]:
     """An error of the proxy in front is told from one of what stands behind it."""
     if _status_is_fine(status, facts.expect_status):
         return ()
-    code = _BY_STATUS.get(status, "http.status")
+    unknown = _no_certificate(facts, status)
+    code = "http.client_certificate_required" if unknown else _BY_STATUS.get(status, "http.status")
     answered = f"{facts.ending.peer}{_software(facts)} answered {_named(status)}"
     if facts.expect_status is not None:
         summary = f"{answered}, expected {_spans(facts.expect_status)}"
-    elif code != "http.status":
+    elif status in _BEHIND:
         summary = f"{answered}: the proxy is up, {_BEHIND[status]}"
+    elif code == "http.misdirected":
+        summary = f"{answered}: it does not serve the Host {printable(facts.host_header.encode(), 48)} here"
+    elif unknown:
+        summary = f"{answered}: it asked for a client certificate in the handshake, and we have none"
     elif facts.speaks_tls and not facts.encrypted:
         summary = f"{answered}: we spoke plain HTTP, the port wants TLS"
     else:
@@ -102,6 +108,16 @@ def _bad_status(facts: HttpFacts, status: int) -> Sequence[Finding]:
     return (found(code, summary, facts.record()),)
 
 
+def _no_certificate(facts: HttpFacts, status: int) -> bool:
+    """Whether it was asked for in the handshake, and is missed in the answer: by a status of nginx, or in words.
+
+    The words alone could be anybody's, and many servers ask that can do without.
+    """
+    refused = status == _NGINX_NO_CERTIFICATE or (status == HTTPStatus.BAD_REQUEST and facts.wants_certificate)
+    return facts.encrypted and facts.ending.certificate_requested and refused
+
+
+_NGINX_NO_CERTIFICATE = 496
 _BEHIND = {
     502: "what stands behind it failed",
     503: "what stands behind it is not available",

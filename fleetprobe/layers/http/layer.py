@@ -133,6 +133,7 @@ def _facts(
         first_bytes=reader.first,
         looks_like=name_protocol(reader.first) if reader.malformation else None,
         speaks_tls=any(words in body for words in _SAYS_TLS),
+        wants_certificate=_SAYS_NO_CERTIFICATE in body,
     )
 
 
@@ -142,6 +143,10 @@ _SAYS_TLS = (
     b"Client sent an HTTP request to an HTTPS server",
 )
 """What nginx, Apache and Go answer to plain HTTP on a TLS port."""
+
+
+_SAYS_NO_CERTIFICATE = b"No required SSL certificate was sent"
+"""What nginx answers, with 400, to who gave no client certificate (its own 496, as it stands in its log)."""
 
 
 def _holds(body: bytes, text: str) -> bool:

@@ -7,8 +7,17 @@ from typing import Final
 CLOSE_NOTIFY: Final = 0
 HANDSHAKE_FAILURE: Final = 40
 PROTOCOL_VERSION: Final = 70
+INSUFFICIENT_SECURITY: Final = 71
 USER_CANCELED: Final = 90
+UNRECOGNIZED_NAME: Final = 112
+NO_APPLICATION_PROTOCOL: Final = 120
 FATAL: Final = 2
+
+ABOUT_OUR_CERTIFICATE: Final = frozenset({40, 41, 42, 43, 44, 45, 46, 48, 49, 116})
+"""With what servers refuse a client that had no certificate to give: OpenSSL with 40 and 116, Go and Java with 42 below
+TLS 1.3, others by any word that they have for a certificate. None of them says so unless it had asked for one; only
+40 and 49 have other meanings, too."""
+CERTIFICATE_REQUIRED: Final = 116
 
 _NAMES: Final = {
     0: "close_notify",

@@ -7,14 +7,28 @@ from typing import Any, Final, assert_never
 
 from fleetprobe.layer import found
 from fleetprobe.layers.first_bytes import name_protocol, printable
-from fleetprobe.layers.tls.alerts import CLOSE_NOTIFY, FATAL, PROTOCOL_VERSION, USER_CANCELED, alert_name
+from fleetprobe.layers.tls.alerts import (
+    ABOUT_OUR_CERTIFICATE,
+    CLOSE_NOTIFY,
+    FATAL,
+    NO_APPLICATION_PROTOCOL,
+    PROTOCOL_VERSION,
+    UNRECOGNIZED_NAME,
+    USER_CANCELED,
+    alert_name,
+)
 from fleetprobe.layers.tls.facts import TlsFacts
+from fleetprobe.layers.tls.names import address_of
 from fleetprobe.model.verdict import Confidence, Finding
-from fleetprobe.net.interface import Event, Fault, Handshake
+from fleetprobe.net.handshake import Handshake
+from fleetprobe.net.interface import Event, Fault
 
 _RECORD_TYPES: Final = range(0x14, 0x19)
 _LAG_SHARE: Final = 0.5
 """A silence of which more than this was our own lateness says nothing about the peer."""
+
+_QUIET_SHARE: Final = 0.5
+"""Who was silent for less of the time than this was still sending, if only drop by drop (a tarpit)."""
 
 _ERRNO: Final = {
     "ETIMEDOUT": "tcp.stalled",
@@ -32,7 +46,8 @@ _ERRNO: Final = {
 
 EMITS: Final = frozenset({
     "tls.not_tls", "tls.no_answer", "tls.stalled", "tls.dropped", "tls.alert", "tls.version_unsupported",
-    "tls.protocol_error", "local.bug", *_ERRNO.values(),
+    "tls.protocol_error", "tls.client_certificate_required", "tls.unrecognized_name", "tls.sni_required",
+    "local.bug", *_ERRNO.values(),
 })
 SILENT: Final = frozenset({"tls.no_answer", "tls.stalled", "tcp.stalled"})
 
@@ -84,19 +99,59 @@ def _not_tls(facts: TlsFacts, first: bytes) -> Finding:
 def _alert(facts: TlsFacts, number: int) -> Finding:
     summary = f"{facts.address} ended the handshake with TLS alert {number} ({alert_name(number)})"
     if facts.handshake.client_certificate_requested:
+        if number in ABOUT_OUR_CERTIFICATE:
+            return _no_certificate(facts, f"alert {number} ({alert_name(number)})", "in handshake", _named(number))
         summary += " after it asked for a client certificate"
     if number == PROTOCOL_VERSION:
         return found("tls.version_unsupported", summary, {"by": "server", **_named(number)})
+    if number == UNRECOGNIZED_NAME:
+        return _unknown_name(facts)
+    if number == NO_APPLICATION_PROTOCOL:
+        summary += ": it speaks none of the protocols that we offered (ALPN)"
     return found("tls.alert", summary, _named(number))
 
 
-def refused_after(facts: TlsFacts, number: int) -> Finding:
-    """TLS 1.3 ends the handshake before the server has seen our certificate; its refusal comes after."""
-    summary = (
-        f"{facts.address} sent TLS alert {number} ({alert_name(number)}) right after the handshake: "
-        "it demands a client certificate"
+def _unknown_name(facts: TlsFacts) -> Finding:
+    """The server's own word about the name that we sent, or did not send (RFC 6066 §3)."""
+    said = f"{facts.address} says by TLS alert {UNRECOGNIZED_NAME} that it"
+    if address_of(facts.server_name) is None:
+        summary = f"{said} knows no site named {printable(facts.server_name.encode(), 60)}"
+        return found("tls.unrecognized_name", summary, _named(UNRECOGNIZED_NAME))
+    return found("tls.sni_required", f"{said} serves nobody who names no site", _named(UNRECOGNIZED_NAME))
+
+
+def refused_after(facts: TlsFacts, last_word: Fault) -> Finding | None:
+    """TLS 1.3 ends the handshake before the server has seen our certificate; its refusal comes after.
+
+    Some servers leave without the alert (asyncio's among them): what they asked for is then the likely reason.
+    """
+    number, phase = last_word.alert, "after handshake"
+    if number is not None and number in ABOUT_OUR_CERTIFICATE:
+        return _no_certificate(facts, f"alert {number} ({alert_name(number)})", phase, _named(number))
+    if number is not None:
+        summary = f"{facts.address} sent TLS alert {number} ({alert_name(number)}) right after the handshake"
+        return found("tls.alert", summary, {**_named(number), "phase": phase})
+    if last_word.event not in (Event.CLOSED, Event.RESET):
+        return None
+    how, words = ("rst", "RST") if last_word.event is Event.RESET else ("fin", "the end of the connection")
+    return _no_certificate(
+        facts, words, phase, {"how": how}, confidence=Confidence.INFERRED, could_also_be=("tcp.reset", "tcp.closed")
     )
-    return found("tls.alert", summary, {**_named(number), "phase": "after handshake"})
+
+
+def _no_certificate(
+    facts: TlsFacts, words: str, phase: str, more: Mapping[str, Any], *,
+    confidence: Confidence = Confidence.OBSERVED, could_also_be: tuple[str, ...] | None = None,
+) -> Finding:
+    """The server asked for a client certificate, got none, and says no."""
+    wanted = facts.handshake.client_authorities
+    named = f", one of {printable(wanted[0].encode(), 40)}" if wanted else ""
+    moment = "right after the handshake" if phase == "after handshake" else "in the handshake"
+    summary = f"{facts.address} asks for a client certificate{named}; we have none: {words} {moment}"
+    return found(
+        "tls.client_certificate_required", summary, {**more, "phase": phase},
+        confidence=confidence, could_also_be=could_also_be,
+    )
 
 
 def _silent(facts: TlsFacts) -> Finding:
@@ -110,6 +165,9 @@ def _silent(facts: TlsFacts) -> Finding:
         code = "tcp.stalled"
         bytes_ = f"our last {seen.bytes_unacked} bytes"
         summary = f"{facts.address} did not acknowledge {bytes_} in {seconds} ({facts.phase})"
+    elif seen.bytes_received and facts.quiet_ms < waited * _QUIET_SHARE:
+        code = "tls.stalled"
+        summary = f"{facts.address} sent {seen.bytes_received} bytes of handshake in {seconds} and was not done yet"
     elif seen.bytes_received:
         code = "tls.stalled"
         summary = f"{facts.address} fell silent after {seen.bytes_received} bytes of handshake ({seconds})"
@@ -128,6 +186,13 @@ def _dropped(facts: TlsFacts, event: Event) -> Finding:
     received = facts.handshake.bytes_received
     when = f"in the handshake after {received} bytes" if received else "without a byte"
     summary = f"{facts.address} {words} {facts.duration_ms:.1f} ms after our ClientHello, {when}"
+    if warned := [number for _, number in facts.handshake.alerts_received if number != CLOSE_NOTIFY]:
+        summary += f", after TLS alert {warned[-1]} ({alert_name(warned[-1])})"
+    if facts.handshake.client_certificate_requested:
+        # Servers that lose their alerts (asyncio's, before 2026) say no like this.
+        summary += ", after it asked for a client certificate"
+        wish = ("tls.client_certificate_required",)
+        return found("tls.dropped", summary, {"how": how}, could_also_be=wish)
     return found("tls.dropped", summary, {"how": how})
 
 

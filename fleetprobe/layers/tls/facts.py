@@ -11,7 +11,8 @@ from fleetprobe.layers.first_bytes import printable
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
 from fleetprobe.layers.tls.graph import Trial
-from fleetprobe.net.interface import Fault, Handshake
+from fleetprobe.net.handshake import Handshake
+from fleetprobe.net.interface import Fault
 from fleetprobe.net.path import Hole
 
 _HASHES = 64
@@ -36,10 +37,12 @@ class TlsFacts:
     | lag_ms | number | how late our own loop was meanwhile |
     | hello_bytes | int | our ClientHello as sent, when it did not complete |
     | bytes_received, bytes_unacked | int | of the handshake; ours that the far kernel never acknowledged |
+    | quiet_ms | number | from the last bytes that came, or our hello, to the end, when it did not complete |
     | hole | text | forward, reverse: the way in which segments are missing while later ones came (TCP_INFO) |
     | first_bytes | text | what the peer sent first, when it did not complete |
     | alerts_received, alerts_sent | list of {level, number, name} | RFC 8446 §6 |
     | close_notify, client_certificate_requested | bool | seen from the peer |
+    | client_authorities, client_authority_count | list of text, int | from whom client certificates are taken |
     | openssl_reason | text | OpenSSL's words for its own error; information only |
     | protocol_version, cipher, alpn | text | what was agreed |
     | chain_length, chain_sha256 | int, list of hex | certificates as presented, in order |
@@ -87,6 +90,12 @@ class TlsFacts:
         return (self.handshake.ended_s - self.handshake.started_s) * 1000.0
 
     @property
+    def quiet_ms(self) -> float:
+        """From the last bytes, or our hello, to the deciding event, in milliseconds."""
+        seen = self.handshake
+        return (seen.ended_s - (seen.started_s if seen.heard_s is None else seen.heard_s)) * 1000.0
+
+    @property
     def phase(self) -> str | None:
         """How far the handshake came; None when it completed."""
         if self.handshake.fault is None:
@@ -112,6 +121,7 @@ class TlsFacts:
             "lag_ms": round(seen.lag_ms, 3),
             "hello_bytes": (seen.hello_bytes or None) if fault else None,
             "bytes_received": seen.bytes_received,
+            "quiet_ms": round(self.quiet_ms, 3) if fault else None,
             "bytes_unacked": seen.bytes_unacked,
             "hole": str(seen.hole.direction) if seen.hole else None,
             "first_bytes": printable(seen.first_bytes, 64) if fault and seen.first_bytes else None,
@@ -119,6 +129,8 @@ class TlsFacts:
             "alerts_sent": _alerts(seen.alerts_sent),
             "close_notify": seen.close_notify or None,
             "client_certificate_requested": seen.client_certificate_requested,
+            "client_authorities": _authorities(seen.client_authorities),
+            "client_authority_count": seen.client_authority_count or None,
             "openssl_reason": seen.openssl_reason,
             "protocol_version": seen.protocol_version,
             "cipher": seen.cipher,
@@ -179,6 +191,10 @@ class TlsFacts:
 
 def _anchor(anchor: Certificate) -> Mapping[str, Any]:
     return {"subject": anchor.subject[:TEXT_CHARS], "sha256": anchor.sha256, "not_after": iso(anchor.not_after)}
+
+
+def _authorities(names: Sequence[str]) -> Sequence[str] | None:
+    return [printable(name.encode(), TEXT_CHARS) for name in names] or None
 
 
 def _alerts(alerts: Sequence[tuple[int, int]]) -> Sequence[Mapping[str, Any]] | None:

@@ -26,8 +26,8 @@ def judge(facts: TlsFacts, policy: Policy) -> Sequence[Finding]:
     if fault is None or (fault.event is not Event.SILENT and facts.certificates):
         findings += chain.faults(facts, policy.as_of)
         warnings += (*upkeep.due(facts, chain.judged_path(facts), policy), *hygiene.untidy(facts))
-    if facts.last_word is not None and facts.last_word.alert is not None:
-        findings.append(exchange.refused_after(facts, facts.last_word.alert))
+    if facts.last_word is not None and (refused := exchange.refused_after(facts, facts.last_word)):
+        findings.append(refused)
     if not findings:
         findings.append(passed("tls", {}))
     if fault is None and (slow := _slow(facts, policy)):

@@ -23,7 +23,8 @@ from fleetprobe.layers.tls.exchange import begins_record, fatal_alert
 from fleetprobe.layers.tls.offer import offer
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Confidence, Finding
-from fleetprobe.net.interface import Address, Dial, Event, Handshake, Net, Segments
+from fleetprobe.net.handshake import Handshake
+from fleetprobe.net.interface import Address, Dial, Event, Net, Segments
 
 WHEN = frozenset({"tls.no_answer", "tls.dropped", "tls.alert", "tcp.stalled"})
 EMITS = frozenset({"tls.large_hello_intolerant"})
@@ -144,7 +145,7 @@ def met(handshake: Handshake) -> str:
     if first and not begins_record(first):
         return UNCLEAR
     if alert := fatal_alert(handshake, fault):
-        return f"{_ALERT}{alert_name(alert)}"
+        return failure(alert)
     match fault.event:
         case Event.CLOSED | Event.RESET:
             return DROPPED
@@ -153,6 +154,11 @@ def met(handshake: Handshake) -> str:
             return UNCLEAR if handshake.lag_ms > _LAG_SHARE * waited_ms else SILENT
         case _:
             return UNCLEAR
+
+
+def failure(alert: int) -> str:
+    """How a hello ended that met this alert."""
+    return f"{_ALERT}{alert_name(alert)}"
 
 
 async def _say(ground: Ground, net: Net, size_bytes: int, budget_s: float) -> Said:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fleetprobe.layer import Ground, Layer, Witness
-from fleetprobe.layers.tls import chain, exchange, large_hello
+from fleetprobe.layers.tls import chain, exchange, large_hello, other_name, other_offer
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
 from fleetprobe.layers.tls.judge import EMITS, judge
 from fleetprobe.layers.tls.offer import asked_name, offer
-from fleetprobe.net.interface import Net
+from fleetprobe.net.interface import Event, Fault, Net
 
 _CERTIFICATES_READ = 16
 _LAST_WORD_S = 0.5
@@ -33,7 +33,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         if handshake.client_certificate_requested and target.service == "tls":
             # In TLS 1.3 the server says no only after our side of the handshake is done (RFC 8446 §4.4.2.4).
             got = await stream.receive(1, ground.until(_LAST_WORD_S, net.now()))
-            last_word = got.fault
+            last_word = got.fault or (Fault(got.event) if got.event in (Event.CLOSED, Event.RESET) else None)
     presented = handshake.chain_der[:_CERTIFICATES_READ]
     # Most of the path was presented; a large one is not read twice.
     known = {der: read(der) for der in {*presented, *handshake.path_der}}
@@ -57,7 +57,7 @@ LAYER = Layer(
     name="tls",
     probe=probe,
     judge=judge,
-    emits=EMITS | large_hello.EMITS,
+    emits=EMITS | large_hello.EMITS | other_name.EMITS | other_offer.EMITS,
     duration="tls_handshake_duration_ms",
     everywhere=False,
     witnesses=(Witness(name="again", when=exchange.SILENT),),

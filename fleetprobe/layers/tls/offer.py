@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleetprobe.layers.tls.names import address_of
 from fleetprobe.model.target import Target
-from fleetprobe.net.interface import Hello
+from fleetprobe.net.handshake import Hello
 
 
 def asked_name(target: Target) -> str:

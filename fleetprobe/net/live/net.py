@@ -9,18 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
+from fleetprobe.net.handshake import Handshake, Hello
 from fleetprobe.net.heard import Heard
-from fleetprobe.net.interface import (
-    USUAL_SEGMENTS,
-    Address,
-    Dial,
-    Handshake,
-    Hello,
-    Resolution,
-    Route,
-    Segments,
-    Stream,
-)
+from fleetprobe.net.interface import USUAL_SEGMENTS, Address, Dial, Resolution, Route, Segments, Stream
 from fleetprobe.net.known_path import KnownPath, KnownPaths
 from fleetprobe.net.live import tcp
 from fleetprobe.net.live.df import df_search, with_echo

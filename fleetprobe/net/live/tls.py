@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 
 from OpenSSL import SSL, crypto
 
-from fleetprobe.net.interface import Event, Fault, Handshake, Hello, Received, Stream, TcpInfo
+from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.interface import Event, Fault, Received, Stream, TcpInfo
 from fleetprobe.net.live import trust
-from fleetprobe.net.live.tls_hello import connection_for, only_p256, outgoing
+from fleetprobe.net.live.tls_hello import connection_for, every_cipher, only_p256, outgoing
 from fleetprobe.net.path import Hole
 
 _FIRST_BYTES = 64
@@ -26,6 +28,7 @@ _LOGGED = 64
 _BARREN_BYTES = 128 * 1024
 """Bytes of records without application data after which a TLS stream is given up; one record holds 16 KiB."""
 _CONTEXTS = 64
+_AUTHORITIES, _AUTHORITY_CHARS = 8, 256
 _LEGACY_SERVER_CONNECT = 0x4
 """SSL_OP_LEGACY_SERVER_CONNECT of SSL_CTX_set_options(3), which pyOpenSSL does not name."""
 _CERTIFICATE_REQUEST = b"SSLv3/TLS read server certificate request"
@@ -43,6 +46,7 @@ class _Seen:
     sent: int = 0
     acked_before: int = 0
     received: int = 0
+    heard_s: float | None = None
     first: bytes = b""
     reason: str | None = None
     staple_bytes: int = 0
@@ -64,7 +68,7 @@ class Handshaker:
         self._clock = clock
         self._lag_ms = lag_ms
         self._trusted: dict[str | None, tuple[SSL.Context, Mapping[str, object]]] = {}
-        self._small: SSL.Context | None = None
+        self._small: dict[tuple[bool, bool], SSL.Context] = {}
 
     def trust(self, ca_file: str | None) -> Mapping[str, object]:
         """What verification stands on: `source`, `count`, `skipped`, `sha256` over the sorted fingerprints.
@@ -82,7 +86,7 @@ class Handshaker:
         """
         seen = _Seen()
         await self._turn()
-        context = self._small_context() if hello.small else self._trust(hello.ca_file)[0]
+        context = self._small_context(hello) if hello.small else self._trust(hello.ca_file)[0]
         connection = connection_for(context, hello, seen, _Seen)
         info = stream.info()
         seen.acked_before = info.bytes_acked if info else 0
@@ -125,11 +129,17 @@ class Handshaker:
             with suppress(SSL.Error):
                 connection.recv(1)
 
-    def _small_context(self) -> SSL.Context:
-        if self._small is None:
-            self._small = _context()
-            only_p256(self._small)
-        return self._small
+    def _small_context(self, hello: Hello) -> SSL.Context:
+        kind = hello.any_cipher, hello.below_tls13
+        context = self._small.get(kind)
+        if context is None:
+            context = self._small[kind] = _context()
+            only_p256(context)
+            if hello.any_cipher:
+                every_cipher(context)
+            if hello.below_tls13:
+                context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        return context
 
     def _trust(self, ca_file: str | None) -> tuple[SSL.Context, Mapping[str, object]]:
         known = self._trusted.get(ca_file)
@@ -245,6 +255,7 @@ def _feed(connection: SSL.Connection, seen: _Seen, data: bytes) -> Fault | None:
     if len(seen.first) < _FIRST_BYTES:
         seen.first = (seen.first + data)[:_FIRST_BYTES]
     seen.received += len(data)
+    seen.heard_s = seen.at_s
     if seen.received > _HANDSHAKE_BYTES:
         return Fault(event=Event.ERROR, detail="handshake too long")
     connection.bio_write(data)
@@ -269,6 +280,8 @@ def _answer(
     path = connection.get_verified_chain() or []
     known = fault is None or bool(chain)
     alpn = connection.get_alpn_proto_negotiated()
+    cipher = connection.get_cipher_name() if known else None
+    authorities = connection.get_client_ca_list() if seen.certificate_requested else []
     return Handshake(
         started_s=seen.started_s,
         ended_s=max(seen.started_s, seen.at_s),
@@ -277,17 +290,21 @@ def _answer(
         first_bytes=seen.first,
         hello_bytes=seen.hello,
         bytes_received=seen.received,
+        heard_s=seen.heard_s,
         bytes_unacked=_unacked(seen, info),
         alerts_received=tuple(seen.alerts_received),
         alerts_sent=tuple(seen.alerts_sent),
         close_notify=any(number == 0 for _, number in seen.alerts_received),
         protocol_version=connection.get_protocol_version_name() if known else None,
-        cipher=connection.get_cipher_name() if known else None,
+        cipher=cipher,
+        unusual_cipher=cipher is not None and cipher not in _usual_ciphers(),
         alpn=alpn.decode("ascii", "backslashreplace") or None,
         chain_der=_ders(chain),
         path_der=_ders(path),
         verify_errors=tuple(seen.verify_errors),
         client_certificate_requested=seen.certificate_requested,
+        client_authorities=tuple(_named(one) for one in authorities[:_AUTHORITIES]),
+        client_authority_count=len(authorities),
         ocsp_staple_bytes=seen.staple_bytes,
         lag_ms=seen.lag_ms,
         hole=seen.hole,
@@ -296,6 +313,12 @@ def _answer(
 
 def _ders(certificates: Sequence[crypto.X509]) -> tuple[bytes, ...]:
     return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in certificates)
+
+
+def _named(name: crypto.X509Name) -> str:
+    """A name as `CN=…,O=…`, the most particular part first, not escaped in any way."""
+    parts = [f"{kind.decode()}={value.decode('utf-8', 'replace')}" for kind, value in name.get_components()]
+    return ",".join(reversed(parts))[:_AUTHORITY_CHARS]
 
 
 def _unacked(seen: _Seen, info: TcpInfo | None) -> int:
@@ -331,6 +354,12 @@ def _build(ca_file: str | None) -> tuple[SSL.Context, Mapping[str, object]]:
     """A context, and what it trusts."""
     context = _context()
     return context, trust.load(context, ca_file)
+
+
+@cache
+def _usual_ciphers() -> frozenset[str]:
+    """What `_context` offers, by the names of OpenSSL."""
+    return frozenset(SSL.Connection(_context(), None).get_cipher_list())
 
 
 def _context() -> SSL.Context:

@@ -12,11 +12,16 @@ from contextlib import suppress
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
-from fleetprobe.net.interface import Hello
+from fleetprobe.net.handshake import Hello
 
 _READ_BYTES = 64 * 1024
 _NAME_BYTES = 255
 """The longest name of a protocol; each has its length before it, in one byte (RFC 7301 §3.1)."""
+_TLS13_SUITES = (
+    b"TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:"
+    b"TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256"
+)
+"""All that RFC 8446 §B.4 names; OpenSSL offers the first three of itself."""
 _LEAST_PADDING_BYTES = 1 + 3
 
 
@@ -40,6 +45,12 @@ def connection_for(
 def only_p256(context: SSL.Context) -> None:
     """Offer this one group, and with it no post-quantum share; pyOpenSSL can set no list of several."""
     context.set_tmp_ecdh(ec.SECP256R1())
+
+
+def every_cipher(context: SSL.Context) -> None:
+    """Offer all that the library knows, whatever it is worth."""
+    context.set_cipher_list(b"ALL:COMPLEMENTOFALL:COMPLEMENTOFDEFAULT:@SECLEVEL=0")
+    context.set_tls13_ciphersuites(_TLS13_SUITES)
 
 
 def outgoing(connection: SSL.Connection) -> bytes:
