@@ -35,6 +35,8 @@ _THINKS_MS = {"198.18.200.136": 1000.0, "2001:db8:b::136": 1000.0}
 """Servers that take so long for an answer; each step of a ladder takes that longer."""
 _GRAIN_MS = 250.0
 """What a loop with a few hundred others in flight may add."""
+_BY_CHANCE = frozenset({"loss-at-random", "mtu-hole-with-loss"})
+"""Where packets are lost at random, no time and no number of attempts can be promised."""
 _PHASES = (
     "queue_ms", "dns_duration_ms", "tcp_connect_duration_ms", "tls_handshake_duration_ms",
     "http_time_to_first_byte_ms", "witness_ms", "unattributed_ms",
@@ -103,7 +105,7 @@ def test_a_target_that_is_well_costs_one_connection_an_address(rows: Sequence[Ro
 
 def test_a_target_that_fails_costs_no_more_than_is_promised(rows: Sequence[Row]) -> None:
     dear = {}
-    for row in rows:
+    for row in (row for row in rows if row["labels"]["case"].partition("#")[0] not in _BY_CHANCE):
         sockets = Counter(attempt["address"] for attempt in row["attempts"])
         handshakes = Counter(
             attempt["address"]
