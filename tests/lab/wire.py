@@ -320,6 +320,11 @@ def handshake(
 ) -> dict[str, Any]:
     """A handshake, and what was heard of it: whether a client certificate was asked for, the last alert."""
     context = ssl.create_default_context(cafile=ca_file)
+    # A server of an old version is there to be seen as well.
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
     heard: dict[str, Any] = {"asked": False, "alert": None}
 
     def hear(_: object, way: str, __: object, kind: int, message: int, ___: bytes) -> None:
@@ -341,11 +346,6 @@ def shake(
     """Handshake over memory, so that the bytes the server sent are known whatever becomes of them."""
     # Whatever OpenSSL this Python has: without a post-quantum share the hello fits into a segment.
     context.set_ecdh_curve("prime256v1")
-    # A server of an old version is there to be seen as well.
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = ssl.TLSVersion.TLSv1
     if alpn is not None:
         context.set_alpn_protocols(alpn)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
