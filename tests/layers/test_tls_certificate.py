@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 import trustme
@@ -17,8 +19,9 @@ from hypothesis import strategies as st
 
 from fleetprobe.layers.tls import certificate
 from fleetprobe.layers.tls.certificate import Certificate, Malformed, read
-from fleetprobe.layers.tls.chain import walk, weak_key
+from fleetprobe.layers.tls.chain import walk, weak_key, weak_signature
 from fleetprobe.layers.tls.names import Mismatch, canonical, covers, mismatch
+from tests.lab.conftest import require_program
 
 FROM = datetime(2026, 1, 1, tzinfo=UTC)
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -92,6 +95,16 @@ def test_key_types_are_named_and_short_ones_weak() -> None:
         "Ed25519", None, None, None,
     )  # fmt: skip
     assert weak_key(small) == "EC key of 192 bits"
+
+
+@pytest.mark.parametrize("digest", ["sha1", "md5"])
+def test_an_old_root_signed_itself_with_a_hash_that_nobody_relies_on(digest: str, tmp_path: Path) -> None:
+    require_program("openssl")
+    made_by = ["openssl", "req", "-x509", f"-{digest}", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Old Root"]
+    written = [*made_by, "-days", "9", "-keyout", str(tmp_path / "key"), "-outform", "DER", "-out", str(tmp_path / "der")]
+    subprocess.run(written, check=True, capture_output=True, timeout=30)
+    root = good((tmp_path / "der").read_bytes())
+    assert (root.signature_hash, root.self_signed, weak_signature(root)) == (digest, True, None)
 
 
 def test_self_signed_needs_the_signature_and_not_only_the_name() -> None:

@@ -108,10 +108,10 @@ def taking(liked: Callable[[bytes], bool]) -> Callable[[socket.socket], None]:
     return script
 
 
-def test_a_filter_on_the_name_is_proven_though_nobody_says_anything() -> None:
+def test_a_filter_on_the_name_is_told_though_nobody_says_anything() -> None:
     with serving(taking(lambda hello: b"blocked.test" not in hello)) as port:
         verdict, purposes = examined(port, sni="blocked.test")
-    assert told(verdict)[:2] == ("tls.unrecognized_name", "proven")
+    assert told(verdict)[:2] == ("tls.unrecognized_name", "inferred")
     assert purposes == ["climb", "hello", *["name"] * 5]
 
 

@@ -21,6 +21,8 @@ _NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10
 _SELF_SIGNED_LEAF: Final = 18
 _SELF_SIGNED_IN_CHAIN: Final = 19
+_TOO_LONG: Final = 22
+"""OpenSSL went no further up; whether there is an issuer was not asked."""
 _WEAK_KEY: Final = frozenset({66, 67})
 _WEAK_SIGNATURE: Final = frozenset({68})
 _JUDGED: Final = (
@@ -103,7 +105,7 @@ def _trust(facts: TlsFacts, path: Sequence[Certificate]) -> Finding | None:
         root = show(path[-1].subject) if path else "unreadable"
         summary = f"{facts.address} presents a chain to an untrusted root ({root})"
         return found("tls.untrusted_root", summary, evidence)
-    if not codes & NO_ISSUER:
+    if not codes & NO_ISSUER or _TOO_LONG in codes:
         return None
     if path and (another := rejected.another_key(facts, path[-1])):
         return another

@@ -13,6 +13,7 @@ from fleetprobe.net.interface import Event, Fault, Net
 
 _CERTIFICATES_READ = 16
 _LAST_WORD_S = 0.5
+_SAYS_NO_LATE = "TLSv1.3"
 
 
 async def probe(ground: Ground, net: Net) -> TlsFacts:
@@ -30,8 +31,9 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     last_word = None
     if stream is not None:
         ground.stream = stream
-        if handshake.client_certificate_requested and target.service == "tls":
-            # In TLS 1.3 the server says no only after our side of the handshake is done (RFC 8446 §4.4.2.4).
+        late = handshake.client_certificate_requested and handshake.protocol_version == _SAYS_NO_LATE
+        if late and target.service == "tls":
+            # Only after our side of the handshake is done (RFC 8446 §4.4.2.4); before 1.3 its end is the acceptance.
             got = await stream.receive(1, ground.until(_LAST_WORD_S, net.now()))
             last_word = got.fault or (Fault(got.event) if got.event in (Event.CLOSED, Event.RESET) else None)
     presented = handshake.chain_der[:_CERTIFICATES_READ]

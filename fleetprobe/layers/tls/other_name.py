@@ -31,6 +31,7 @@ _ALERTS = (40, 49, 80, 112)
 """With what servers turn away who names no site of theirs: nginx with 112, balancers with 40, Go's with 80."""
 _ENDS = frozenset({DROPPED, *(failure(number) for number in _ALERTS)})
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_ABOUT_NAMES = failure(112)
 _WITHOUT = "without a name"
 _SHOWN_CHARS = 40
 
@@ -95,7 +96,15 @@ def judge(facts: NameFacts | None, policy: Policy) -> Sequence[Finding]:
     fails = "a hello without a name" if facts.named is None else f"one for {_shown(facts.named)}"
     how = "drops" if facts.failed == DROPPED else f"refuses ({facts.failed})"
     summary = f"{where(facts.address.text, facts.port)} answers {works} and {how} {fails}"
-    return (found(code, summary, facts.record(), confidence=Confidence.PROVEN, supersedes=WHEN - {code}),)
+    # Behind a router that goes by names, a dead backend drops the name that leads to it and no other.
+    certain = facts.named is None or facts.failed == _ABOUT_NAMES
+    return (
+        found(
+            code, summary, facts.record(), supersedes=WHEN - {code},
+            confidence=Confidence.PROVEN if certain else Confidence.INFERRED,
+            could_also_be=() if certain else ("tls.dropped" if facts.failed == DROPPED else "tls.alert",),
+        ),
+    )
 
 
 def other_names(target: Target, sent: str | None) -> Sequence[str | None]:

@@ -69,6 +69,9 @@ async def probe(ground: Ground, net: Net) -> OfferFacts | None:
     trials = await trial.in_turn(ground, net, failed, _OLD, replace(wide, below_tls13=True), "offer")
     if trials[0].met == failure(PROTOCOL_VERSION) != failed:
         trials.append(await trial.say(ground, net, _NEW, wide, "offer"))
+        if trials[-1].met == ANSWERED:
+            # The first few hellos may have failed for no reason of their own.
+            trials.append(await trial.say(ground, net, "", plain, "offer"))
     return OfferFacts(address=ground.address, port=ground.target.port, failed=failed, trials=tuple(trials))
 
 
@@ -78,7 +81,7 @@ def judge(facts: OfferFacts | None, policy: Policy) -> Sequence[Finding]:
     if facts is None or taken is None or taken.cipher is None:
         return ()
     turned = trial.turned(facts.failed, facts.trials)
-    if not turned and taken.changed != _NEW:
+    if not turned and (taken.changed != _NEW or facts.trials[-1].met != facts.failed):
         return ()
     if taken.unusual:
         code, why = "tls.no_shared_cipher", "which we do not offer"

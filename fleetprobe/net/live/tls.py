@@ -28,6 +28,8 @@ _LOGGED = 64
 _BARREN_BYTES = 128 * 1024
 """Bytes of records without application data after which a TLS stream is given up; one record holds 16 KiB."""
 _CONTEXTS = 64
+_MOST_CAS = 10
+"""Of one chain; real ones have three. What OpenSSL spends on each is in the hands of whoever presents it."""
 _AUTHORITIES, _AUTHORITY_CHARS = 8, 256
 _LEGACY_SERVER_CONNECT = 0x4
 """SSL_OP_LEGACY_SERVER_CONNECT of SSL_CTX_set_options(3), which pyOpenSSL does not name."""
@@ -373,6 +375,7 @@ def _context() -> SSL.Context:
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_verify(SSL.VERIFY_PEER, _on_verify)
+    context.set_verify_depth(_MOST_CAS)
     context.set_info_callback(_on_info)
     context.set_ocsp_client_callback(_on_staple)
     return context
