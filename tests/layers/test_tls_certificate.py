@@ -101,8 +101,8 @@ def test_key_types_are_named_and_short_ones_weak() -> None:
 def test_an_old_root_signed_itself_with_a_hash_that_nobody_relies_on(digest: str, tmp_path: Path) -> None:
     require_program("openssl")
     made_by = ["openssl", "req", "-x509", f"-{digest}", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Old Root"]
-    written = [*made_by, "-days", "9", "-keyout", str(tmp_path / "key"), "-outform", "DER", "-out", str(tmp_path / "der")]
-    subprocess.run(written, check=True, capture_output=True, timeout=30)
+    files = ["-keyout", str(tmp_path / "key"), "-outform", "DER", "-out", str(tmp_path / "der")]
+    subprocess.run([*made_by, "-days", "9", *files], check=True, capture_output=True, timeout=30)
     root = good((tmp_path / "der").read_bytes())
     assert (root.signature_hash, root.self_signed, weak_signature(root)) == (digest, True, None)
 
