@@ -1,0 +1,250 @@
+"""Servers whose chain is complete, untidy, cut, or ends nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.zoo.authorities import Authorities, authority, crossed, family, line_of
+from tests.zoo.book import INFERRED, PROVEN, Book, Nginx, OpenSsl, fails, ok, own_name
+from tests.zoo.mint import DAY, FUTURE, NOW, PAST, Minted, Wish, mint
+
+NGINX, OPENSSL = Nginx(), OpenSsl()
+_AIA = "http://aia.zoo.test/issuer.der"
+_MISSING = fails("tls.missing_intermediate", how=PROVEN, without=("tls.issuer_unknown", "tls.untrusted_root"))
+_UNKNOWN = fails(
+    "tls.issuer_unknown", how=INFERRED, without=("tls.missing_intermediate", "tls.untrusted_root", "tls.self_signed")
+)
+_UNTRUSTED = fails("tls.untrusted_root", without=("tls.issuer_unknown", "tls.missing_intermediate", "tls.self_signed"))
+
+
+def write(book: Book, known: Authorities) -> None:
+    """All of them."""
+    book.bundles["root"] = (known.ours.root, known.by_rsa.root, known.unseen.root)
+    _whole(book, known)
+    _cut(book, known)
+    _untidy(book, known)
+    _self_signed(book)
+    _strange_roots(book, known)
+    _out_of_date(book, known)
+    _crossed(book)
+    _long(book, known)
+
+
+def _whole(book: Book, known: Authorities) -> None:
+    ours, by_rsa = known.ours, known.by_rsa
+    book.add("a_healthy", "nothing", NGINX, ours.chain("a_healthy"), ok())
+    book.add("a_healthy_openssl", "nothing", OPENSSL, ours.chain("a_healthy_openssl"), ok())
+    book.add("a_healthy_rsa", "nothing, RSA", NGINX, by_rsa.chain("a_healthy_rsa"), ok())
+    book.add("a_healthy_v6", "nothing, on IPv6", NGINX, ours.chain("a_healthy_v6"), ok(), v6=True)
+    book.add("a_healthy_v6_openssl", "nothing, on IPv6", OPENSSL, by_rsa.chain("a_healthy_v6_openssl"), ok(), v6=True)
+    book.add("a_short", "nothing, one authority", NGINX, [
+        ours.leaf("a_short", issuer=ours.upper), ours.upper,
+    ], ok())
+    root_sent = [*ours.chain("a_healthy_with_root"), ours.root]
+    book.add("a_healthy_with_root", "its root is sent as well", NGINX, root_sent, ok("tls.root_sent"))
+    leaf = ours.leaf("a_leaf_dup_sent")
+    twice = [leaf, leaf, *ours.above]
+    book.add("a_leaf_dup_sent", "its leaf is sent twice", OPENSSL, twice, ok("tls.duplicate_certs"))
+
+
+def _cut(book: Book, known: Authorities) -> None:
+    """Certificates left out that another server presents, and such as none does."""
+    ours, unseen, theirs = known.ours, known.unseen, known.theirs
+    name = "b_missing_all_aia"
+    book.add(name, "both intermediates missing", NGINX, [ours.leaf(name, aia=_AIA)], _MISSING)
+    name = "b_missing_top_aia"
+    book.add(name, "upper intermediate missing", OPENSSL, [ours.leaf(name, aia=_AIA), ours.lower], _MISSING)
+    name = "b_missing_mid_aia"
+    book.add(name, "lower intermediate missing", NGINX, [ours.leaf(name, aia=_AIA), ours.upper], _MISSING)
+    name = "b_missing_all_noaia"
+    book.add(name, "both intermediates missing", OPENSSL, [ours.leaf(name)], _MISSING)
+    name = "b_missing_leafissuer_noaia"
+    book.add(name, "lower intermediate missing", NGINX, [ours.leaf(name), ours.upper], _MISSING)
+    name = "b_missing_rsa"
+    book.add(name, "both intermediates missing, RSA", OPENSSL, [known.by_rsa.leaf(name)], _MISSING)
+    name = "b_missing_v6"
+    book.add(name, "both intermediates missing, on IPv6", NGINX, [ours.leaf(name)], _MISSING, v6=True)
+    name = "b_missing_root_sent"
+    cut = [ours.leaf(name), ours.lower, ours.root]
+    book.add(name, "upper intermediate missing, root sent", NGINX, cut, _MISSING)
+    name = "b_missing_unseen"
+    book.add(name, "intermediates missing that nobody presents", NGINX, [unseen.leaf(name)], _UNKNOWN)
+    name = "b_missing_expired"
+    expired = fails("tls.missing_intermediate", "tls.expired", how=PROVEN)
+    book.add(name, "intermediates missing, leaf expired", OPENSSL, [ours.leaf(name, life=PAST)], expired)
+    name = "b_missing_wrong_name"
+    misnamed = fails("tls.missing_intermediate", "tls.name_mismatch", how=PROVEN)
+    book.add(name, "intermediates missing, other name", NGINX, [ours.leaf(name, hosts=("else.zoo.test",))], misnamed)
+    name = "d_only_unrelated"
+    book.add(name, "a stranger in place of the intermediates", NGINX, [ours.leaf(name), known.other.lower], _MISSING)
+    both = fails("tls.missing_intermediate", "tls.untrusted_root", how=PROVEN, without=("tls.issuer_unknown",))
+    name = "f_private_missing_int"
+    book.add(name, "intermediates missing, of an untrusted root", NGINX, [theirs.leaf(name)], both)
+    name = "f_private_leaf_plus_root_noint"
+    book.add(name, "intermediates missing, untrusted root sent", OPENSSL, [theirs.leaf(name), theirs.root], both)
+    name = "f_private_missing_int_trusted"
+    book.add(
+        name, "intermediates missing, root trusted", OPENSSL, [theirs.leaf(name)], _MISSING, trust="corporate"
+    )
+
+
+def _untidy(book: Book, known: Authorities) -> None:
+    ours, other = known.ours, known.other
+    name = "c_wrong_order"
+    shuffled = [ours.leaf(name), ours.upper, ours.lower]
+    book.add(name, "intermediates in the wrong order", NGINX, shuffled, ok("tls.wrong_order"))
+    name = "c_root_first"
+    from_above = [ours.leaf(name), ours.root, ours.upper, ours.lower]
+    untidy = ok("tls.wrong_order", "tls.root_sent")
+    book.add(name, "root first, all in the wrong order", OPENSSL, from_above, untidy)
+    extra = ok("tls.extra_certs")
+    name = "d_extra_unrelated"
+    book.add(name, "a stranger's certificate as well", NGINX, [*ours.chain(name), other.lower], extra)
+    name = "d_extra_leaf"
+    book.add(name, "another server's leaf as well", OPENSSL, [*ours.chain(name), other.leaf("elsewhere")], extra)
+    name = "d_dup_int"
+    repeated = [*ours.chain(name), ours.lower]
+    book.add(name, "an intermediate twice", OPENSSL, repeated, ok("tls.duplicate_certs"))
+
+
+def _self_signed(book: Book) -> None:
+    alone = fails("tls.self_signed", without=("tls.untrusted_root", "tls.issuer_unknown"))
+    name = "e_selfsigned_leaf"
+    leaf = mint(Wish(name=own_name(name), hosts=(own_name(name),)))
+    book.add(name, "signed by itself", NGINX, [leaf], alone)
+    name = "e_selfsigned_ca_leaf"
+    book.add(name, "signed by itself, and an authority", OPENSSL, [_own_authority(name)], alone)
+    name = "e_selfsigned_trusted"
+    leaf = _own_authority(name)
+    book.bundles["itself"] = (leaf,)
+    book.add(name, "nothing: signed by itself, and trusted as it is", NGINX, [leaf], ok(), trust="itself")
+    name = "e_selfsigned_expired_other_name"
+    leaf = mint(Wish(name="appliance", hosts=("appliance.example",), life=PAST))
+    three = fails("tls.self_signed", "tls.expired", "tls.name_mismatch")
+    book.add(name, "signed by itself, expired, other name", OPENSSL, [leaf], three)
+
+
+def _own_authority(server: str) -> Minted:
+    """What `openssl req -x509` makes: an authority that is a server. Without key usage, so that it may be both."""
+    return authority(own_name(server), hosts=(own_name(server),), key_usage=False)
+
+
+def _strange_roots(book: Book, known: Authorities) -> None:
+    theirs, hermit = known.theirs, known.hermit
+    book.bundles["corporate"] = (theirs.root,)
+    name = "f_private_root_sent"
+    book.add(name, "untrusted root, sent", NGINX, [*theirs.chain(name), theirs.root], _UNTRUSTED)
+    name = "f_private_root_notsent"
+    proven = fails("tls.untrusted_root", how=PROVEN, without=("tls.issuer_unknown", "tls.missing_intermediate"))
+    book.add(name, "untrusted root, not sent", OPENSSL, theirs.chain(name), proven)
+    name = "f_private_trusted"
+    book.add(name, "nothing: its private root is trusted", NGINX, theirs.chain(name), ok(), trust="corporate")
+    name = "f_private_root_unseen"
+    book.add(name, "untrusted root that nobody sends", OPENSSL, hermit.chain(name), _UNKNOWN)
+    box = family("Inspection Box")
+    name = "r_intercept_untrusted"
+    found = [box.leaf(name, issuer=box.root), box.root]
+    book.add(name, "signed by a box on the way, its root sent", NGINX, found, _UNTRUSTED)
+    name = "r_intercept_trusted"
+    book.bundles["box"] = (*book.bundles["root"], box.root)
+    book.add(name, "nothing: signed by a box, which is trusted", OPENSSL, [box.leaf(name, issuer=box.root)], ok(),
+             trust="box")
+
+
+def _out_of_date(book: Book, known: Authorities) -> None:
+    ours = known.ours
+    name = "g_expired_leaf"
+    leaf_only = fails("tls.expired", without=("tls.issuer_unknown",), says=("the certificate of",))
+    book.add(name, "leaf expired", NGINX, ours.chain(name, life=PAST), leaf_only)
+    name = "g_expired_leaf_openssl"
+    book.add(name, "leaf expired", OPENSSL, ours.chain(name, life=PAST), leaf_only)
+    name = "j_not_yet_valid"
+    not_yet = fails("tls.not_yet_valid", without=("tls.expired",), says=("the certificate of",))
+    book.add(name, "leaf not valid yet", OPENSSL, ours.chain(name, life=FUTURE), not_yet)
+    name = "g_expiring"
+    soon = (NOW - 60 * DAY, NOW + 10 * DAY)
+    book.add(name, "leaf expires in ten days", NGINX, ours.chain(name, life=soon), ok("tls.expiring"))
+    name = "g_expiring_issuer"
+    ageing = authority("Zoo Ageing CA", ours.root, life=soon, path_length=0)
+    book.add(name, "intermediate expires in ten days", NGINX, [ours.leaf(name, issuer=ageing), ageing],
+             ok("tls.expiring"))
+    _old_issuers(book, known)
+
+
+def _old_issuers(book: Book, known: Authorities) -> None:
+    """An authority that was renewed with its key: both of its certificates are in the fleet."""
+    ours = known.ours
+    renewed = authority("Zoo Renewed CA", ours.root, path_length=0)
+    old = authority("Zoo Renewed CA", ours.root, path_length=0, key=renewed.key, life=PAST)
+    name = "h_expired_int"
+    expired = fails("tls.expired", without=("tls.issuer_unknown",), says=("issuer certificate at depth 1",))
+    book.add(name, "intermediate expired", NGINX, [ours.leaf(name, issuer=old), old], expired)
+    name = "h_expired_int_plus_good_int"
+    both = [ours.leaf(name, issuer=old), old, renewed]
+    book.add(name, "expired intermediate and its successor sent", OPENSSL, both, ok("tls.extra_certs"))
+    name = "h_missing_renewed"
+    book.add(name, "renewed intermediate missing", NGINX, [ours.leaf(name, issuer=renewed)], _MISSING)
+    lone = authority("Zoo Forgotten CA", ours.root, path_length=0, life=PAST)
+    name = "h_expired_int_no_successor"
+    book.add(name, "intermediate expired, no successor", OPENSSL, [ours.leaf(name, issuer=lone), lone], expired)
+    early = authority("Zoo Early CA", ours.root, path_length=0, life=FUTURE)
+    name = "h_nya_int"
+    not_yet = fails("tls.not_yet_valid", without=("tls.expired",), says=("issuer certificate at depth 1",))
+    book.add(name, "intermediate not valid yet", NGINX, [ours.leaf(name, issuer=early), early], not_yet)
+    name = "g_everything_expired_other_name"
+    all_three = fails("tls.expired", "tls.name_mismatch")
+    leaf = ours.leaf(name, issuer=lone, life=PAST, hosts=("else.zoo.test",))
+    book.add(name, "leaf and intermediate expired, other name", NGINX, [leaf, lone], all_three)
+
+
+def _crossed(book: Book) -> None:
+    """One authority with a new root of its own and a certificate of that root's key by an older one."""
+    old = authority("Zoo Old Root")
+    old_expired = authority("Zoo Old Root", key=old.key, life=PAST)
+    new = family("Zoo New")
+    cross = crossed(new.root, old)
+    stale = crossed(new.root, old, PAST)
+    book.bundles |= {
+        "new": (new.root,), "old": (old,), "old-expired": (old_expired,), "policy": (new.upper,),
+        "old-expired-and-new": (old_expired, new.root),
+    }
+    tidy = ok("tls.cross_sign")
+
+    def add(name: str, truth: str, player: Nginx | OpenSsl, more: Sequence[Minted], trust: str) -> None:
+        book.add(name, truth, player, [*new.chain(name), *more], expects[name], trust=trust)
+
+    others = ("tls.issuer_unknown", "tls.untrusted_root")
+    expects = {
+        "i1_xs_expired_rootA_in_store": tidy,
+        "i2_xs_valid_oldroot_expired_both_in_store": tidy,
+        "i3_xs_valid_only_expired_oldroot_in_store": fails("tls.expired", without=others, says=("depth 4",)),
+        "i4_xs_expired_only_oldroot_in_store": fails("tls.expired", without=others, says=("depth 3",)),
+        "i5_xs_valid_only_oldroot_in_store": ok(),
+        "i6_no_xs_only_oldroot_in_store": _MISSING,
+    }
+    add("i1_xs_expired_rootA_in_store", "an expired cross-sign that nobody needs", NGINX, [stale], "new")
+    add("i2_xs_valid_oldroot_expired_both_in_store", "a cross-sign by an expired root, not needed", OPENSSL, [cross],
+        "old-expired-and-new")
+    add("i3_xs_valid_only_expired_oldroot_in_store", "the only root that is trusted has expired", NGINX, [cross],
+        "old-expired")
+    add("i4_xs_expired_only_oldroot_in_store", "the cross-sign that is needed has expired", OPENSSL, [stale], "old")
+    add("i5_xs_valid_only_oldroot_in_store", "nothing: the cross-sign leads to the old root", NGINX, [cross], "old")
+    add("i6_no_xs_only_oldroot_in_store", "the cross-sign that is needed is missing", OPENSSL, [], "old")
+    lonely = family("Zoo Lonely")
+    name = "i6_no_xs_anywhere"
+    book.add(name, "a cross-sign is missing that nobody has", NGINX, lonely.chain(name), _UNKNOWN, trust="old")
+    name = "i7_anchor_is_intermediate"
+    book.add(name, "an intermediate is trusted, its root is not", OPENSSL, new.chain(name), _UNKNOWN, trust="policy")
+
+
+def _long(book: Book, known: Authorities) -> None:
+    ours = known.ours
+    junk = [known.other.leaf(f"junk-{number}") for number in range(98)]
+    name = "t_huge_98_junk"
+    book.add(name, "98 strangers' certificates as well", OPENSSL, [*ours.chain(name), *junk], ok("tls.extra_certs"))
+    deep = line_of(ours.root, 105, "Zoo Floor")
+    for count in (8, 30, 105):
+        name = f"t_deep_{count}"
+        line = deep[-count:]
+        verdict = ok() if count <= 10 else fails("tls.rejected_by_verifier")
+        book.add(name, f"{count} intermediates", NGINX, [ours.leaf(name, issuer=line[0]), *line], verdict)

@@ -1,0 +1,64 @@
+"""One scan of the zoo by the command line, and what is wrong with its verdicts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fleetprobe.lab.grade import grade
+from fleetprobe.lab.programs import child_environment
+from fleetprobe.lab.scenario import LabTarget
+from tests.zoo.stand import Zoo
+
+Row = Mapping[str, Any]
+
+SCAN_S = 120.0
+_EXIT_CODES = (0, 1)
+_POOL: tuple[str, ...] = ()
+"""Nothing is learnt from an earlier run."""
+
+
+def scan(zoo: Zoo, output: Path, *, seed: int = 0, python: str = sys.executable) -> list[Row]:
+    """All records of one run, in the order of the seed. Raises RuntimeError where the run itself went wrong."""
+    command = [
+        python, "-m", "fleetprobe", "scan", "-i", str(zoo.inventory), "-o", str(output), "--no-config", "-q",
+        "--seed", str(seed), "--allow", "127.0.0.0/8", "--allow", "::1/128", "--vantage", "zoo", *_POOL,
+    ]
+    ran = subprocess.run(
+        command, env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        timeout=SCAN_S,
+    )
+    if ran.returncode not in _EXIT_CODES:
+        raise RuntimeError(f"the scan ended with {ran.returncode}: {ran.stderr[-2000:]}")
+    with open(output, encoding="ascii") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def wrong(zoo: Zoo, records: Sequence[Row]) -> dict[str, str]:
+    """What differs from the book, by the name of the server; amendments count."""
+    targets = [
+        LabTarget(case=server.name, target=server.target, fields=server.fields, expect=server.expect, lookalike="")
+        for server in zoo.servers
+    ]
+    return {row.case: f"{row.found}: {row.why}" for row in grade(records, targets) if row.why}
+
+
+def verdicts(records: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+    """By the name of the server: state, code and confidence, then all findings in alphabetical order."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        if record["kind"] == "result":
+            found[record["result_id"]] = dict(record)
+        elif record["kind"] == "amend":
+            found[record["result_id"]].update(record["fields"])
+    return {
+        row["labels"]["case"]: (
+            row["state"], row["code"] or "", row["confidence"] or "",
+            *sorted({finding["code"] for finding in row["findings"] if finding["code"]}),
+        )
+        for row in found.values()
+    }
