@@ -82,9 +82,9 @@ class Server:
         return self.target.partition("://")[2].rpartition(":")[0].strip("[]")
 
     @property
-    def cause(self) -> str:
-        """The code that is the truth, or `ok`."""
-        return self.expect.code[0] if self.expect.code else "ok"
+    def causes(self) -> tuple[str, ...]:
+        """The codes that are the truth, the verdict's first; `ok` alone where nothing is the matter."""
+        return (*self.expect.code[:1], *self.expect.findings) or ("ok",)
 
 
 @dataclass(slots=True)

@@ -117,11 +117,15 @@ def _client_certificates(book: Book, known: Authorities) -> None:
     name = "o_mtls_13_tls"
     book.add(name, "the same, of a service that is not HTTP", OpenSsl(("-tls1_3", *demands)), ours.chain(name), refused,
              scheme="tls")
-    name = "o_mtls_asyncio"
+    name = "o_mtls_asyncio_tls"
     fenced = Asyncio({"version": "1.3", "client_certificate": True})
     # Without the alert it is a guess, and a good one; later versions of asyncio send it.
     guessed = fails(wanted, how=("inferred", "observed"), without=("tls.dropped",))
-    book.add(name, "wants a client certificate, leaves without a word", fenced, ours.chain(name), guessed)
+    book.add(name, "wants a client certificate, leaves without a word", fenced, ours.chain(name), guessed, scheme="tls")
+    name = "o_mtls_asyncio"
+    # Who closes after a request may have any reason.
+    closed = replace(fails("tcp.closed"), code=("tcp.closed", wanted))
+    book.add(name, "the same, and it is told a request first", fenced, ours.chain(name), closed)
     for name, lines in (
         ("o_mtls_nginx_12", ("ssl_protocols TLSv1.2",)), ("o_mtls_nginx_13", ("ssl_protocols TLSv1.3",)),
     ):

@@ -18,15 +18,15 @@ Row = Mapping[str, Any]
 
 SCAN_S = 120.0
 _EXIT_CODES = (0, 1)
-_POOL: tuple[str, ...] = ()
-"""Nothing is learnt from an earlier run."""
 
 
 def scan(zoo: Zoo, output: Path, *, seed: int = 0, python: str = sys.executable) -> list[Row]:
     """All records of one run, in the order of the seed. Raises RuntimeError where the run itself went wrong."""
     command = [
         python, "-m", "fleetprobe", "scan", "-i", str(zoo.inventory), "-o", str(output), "--no-config", "-q",
-        "--seed", str(seed), "--allow", "127.0.0.0/8", "--allow", "::1/128", "--vantage", "zoo", *_POOL,
+        "--seed", str(seed), "--allow", "127.0.0.0/8", "--allow", "::1/128", "--vantage", "zoo",
+        # Nothing is learnt from an earlier run, and none learns from this one.
+        "--pool", "none",
     ]
     ran = subprocess.run(
         command, env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
