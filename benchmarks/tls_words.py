@@ -64,4 +64,4 @@ def names_the_cause(server: Server, tool: str, text: str, verdict: Sequence[str]
         return (code == causes[0] or state == "ok") and set(causes) - {"ok"} <= {code, *findings}
     if causes[0] == "ok":
         return text == "ok"
-    return text != "-" and re.search(WORDS[causes[0]], text, re.IGNORECASE) is not None
+    return re.search(WORDS[causes[0]], text, re.IGNORECASE) is not None
