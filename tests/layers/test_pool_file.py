@@ -100,5 +100,5 @@ def test_it_stands_in_the_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_path() == tmp_path / "fleetprobe" / "intermediates.pem"
     monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert default_path() == Path("/home/somebody/.cache/fleetprobe/intermediates.pem")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_path() == tmp_path / ".cache" / "fleetprobe" / "intermediates.pem"
