@@ -39,6 +39,7 @@ from fleetprobe.record.columns import SCHEMA_VERSION
 from fleetprobe.record.line import encode
 from fleetprobe.record.result import bad_line_row, result_row
 from fleetprobe.segment import inventory_hash, run_end, run_start, uuid7
+from fleetprobe.settle import Fleet as Seen
 from fleetprobe.settle import settle
 from fleetprobe.sinks.jsonl import JsonlSink, OutputError
 from fleetprobe.sinks.reread import Spool
@@ -191,6 +192,7 @@ class _Scan:
         self._outcome = "completed"
         self._signal: signal.Signals | None = None
         self._spool = Spool(sinks)
+        self._fleet = Seen()
 
     @property
     def stopped(self) -> bool:
@@ -242,6 +244,7 @@ class _Scan:
             row = result_row(result, self._run_id, self._options.vantage, 0)
             row["root_cause_id"] = self._root_cause(row, result.verdict)
         self._count(row, 1)
+        self._fleet.see(row)
         self._write(row)
         self._spool.keep(row)
         await self._wait_for_room()
@@ -254,7 +257,7 @@ class _Scan:
             reread = await anyio.to_thread.run_sync(self._spool.reread, self._sinks)
         except OutputError:
             return  # what was written stands, and says itself that it is not settled
-        async for before, row in settle(reread, self._net, self._options.policy):
+        async for before, row in settle(reread, self._net, self._options.policy, self._fleet):
             self._count(before, -1)
             self._count({**before, **row["fields"]}, 1)
             self._write(row)

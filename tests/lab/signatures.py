@@ -396,6 +396,7 @@ WARNINGS: dict[str, Callable[[Observation], bool]] = {
     "mtu.clamped": lambda seen: healthy(seen) and _sizes(seen, _clamped),
     "mtu.masked": lambda seen: healthy(seen) and _sizes(seen, _masked),
     "tls.untrusted_root": _verify(19, 20),
+    "tls.interception_suspected": _verify(19, 20),
     "tls.wrong_order": _tls_mark(lambda tls: not _linked(tls["presented"]) and not _unused(tls)),
     "tls.extra_certs": _tls_mark(lambda tls: len(_unused(tls)) == 1 and not _second_path(tls)),
     "tls.duplicate_certs": _tls_mark(lambda tls: len({one["der"] for one in tls["presented"]}) < len(tls["presented"])),
