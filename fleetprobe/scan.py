@@ -33,6 +33,7 @@ from fleetprobe.inventory.read import InventoryError, entries
 from fleetprobe.layers.ladders import ladder_of
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import BadLine, Entry, Target
+from fleetprobe.model.trust import CERTIFI, SYSTEM, Trust, UnknownLabel
 from fleetprobe.model.verdict import Verdict
 from fleetprobe.model.version import RULES_VERSION, VERSION
 from fleetprobe.net.live.net import LiveNet
@@ -70,7 +71,6 @@ class Options:
     deny: Sequence[Network] = ()
     families: frozenset[int] = frozenset({4, 6})
     resolvers: Sequence[str] | None = None
-    ca_file: str | None = None
     policy: Policy = field(default_factory=Policy)
     run_deadline_s: float | None = None
     grace_s: float = 2.0
@@ -105,14 +105,15 @@ def run(options: Options, watch: Watch = lambda row: None) -> Ended:
 
 
 async def _run(options: Options, watch: Watch) -> Ended:
-    net = LiveNet(servers=options.resolvers, families=options.families, ca_file=options.ca_file)
+    trust = options.policy.trust
+    net = LiveNet(servers=options.resolvers, families=options.families, ca_file=trust.of_run[0].file or None)
     try:
-        trust = net.trust()
-        source = _trusted(_source(options), net)
+        stores = _stores(trust, net)
+        source = _trusted(_source(options), trust, net)
         sinks = [JsonlSink(path, append=options.append) for path in options.outputs]
         scan = _Scan(options, watch, net, sinks, source)
         try:
-            return await scan.go(trust)
+            return await scan.go(stores)
         finally:
             await _closed(sinks, scan, options.grace_s)
     finally:
@@ -172,7 +173,7 @@ class _Scan:
         """Whether a signal asked us to end."""
         return self._signal is not None
 
-    async def go(self, trust: Mapping[str, object]) -> Ended:
+    async def go(self, stores: Mapping[str, Mapping[str, object]]) -> Ended:
         """From run_start to run_end."""
         options, started = self._options, self._net.now()
         gate = Gate(options.manners, Guard(options.allow, options.deny, options.families))
@@ -199,7 +200,7 @@ class _Scan:
                 loop.add_signal_handler(number, on_signal, number)
             if options.run_deadline_s is not None:
                 loop.call_later(options.run_deadline_s, stop, "deadline", options.grace_s)
-            self._write(self._run_start(trust))
+            self._write(self._run_start(stores))
             await fleet.run(feed)
         known = feed.exhausted or self._outcome == "completed"
         for cause in self._causes.rows():
@@ -273,7 +274,7 @@ class _Scan:
             self._sinks.remove(sink)
             self._lost.append(sink)
 
-    def _run_start(self, trust: Mapping[str, object]) -> Row:
+    def _run_start(self, stores: Mapping[str, Mapping[str, object]]) -> Row:
         options = self._options
         return {
             "kind": "run_start",
@@ -298,7 +299,8 @@ class _Scan:
                 "resolvers": list(self._net.servers),
                 "descriptor_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
                 "interfaces": [name for _, name in socket.if_nameindex()],
-                "trust": dict(trust),
+                "trust": dict(stores[options.policy.trust.of_run[0].label]),
+                "trusts": {label: dict(told) for label, told in stores.items()},
             },
         }
 
@@ -344,13 +346,30 @@ def _source(options: Options) -> Iterator[Entry]:
     return found if _may_block(options) else shuffled(found, options.seed)
 
 
-def _trusted(found: Iterator[Entry], net: LiveNet) -> Iterator[Entry]:
-    """Entries whose own CA file cannot be used become bad lines before anything is sent for them."""
+def _stores(trust: Trust, net: LiveNet) -> Mapping[str, Mapping[str, object]]:
+    """What stands behind each label that a target may name, the run's own first.
+
+    Raises UnusableTrust for what was asked for; the others are there whether anybody asks or not.
+    """
+    told: dict[str, Mapping[str, object]] = {}
+    for store in dict.fromkeys((*trust.of_run, *trust.known)):
+        try:
+            told[store.label] = net.trust(store.file)
+        except UnusableTrust as why:
+            if store in trust.of_run or store.label not in (SYSTEM, CERTIFI):
+                raise
+            told[store.label] = {"unusable": str(why)}
+    return told
+
+
+def _trusted(found: Iterator[Entry], trust: Trust, net: LiveNet) -> Iterator[Entry]:
+    """Entries whose own trust cannot be used become bad lines before anything is sent for them."""
     for entry in _to_the_end(found):
-        if isinstance(entry, Target) and entry.ca_file is not None:
+        if isinstance(entry, Target) and (entry.ca_file is not None or entry.trust):
             try:
-                net.trust(entry.ca_file)
-            except UnusableTrust as why:
+                for store in trust.of(entry):
+                    net.trust(store.file)
+            except (UnusableTrust, UnknownLabel) as why:
                 yield BadLine(source=entry.source or "", raw=entry.canonical, reason=str(why))
                 continue
         yield entry

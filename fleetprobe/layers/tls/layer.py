@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fleetprobe.layer import Ground, Layer, Witness
 from fleetprobe.layers.tls import chain, exchange, large_hello, other_name, other_offer
 from fleetprobe.layers.tls.certificate import read
@@ -27,7 +29,9 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     target = ground.target
     until_s = ground.until(ground.exchange_s, net.now())
     hole_s = ground.hole_s(info.rtt_ms if info else None)
-    handshake, stream = await net.handshake(ground.stream, offer(target), until_s, hole_s)
+    deciding = ground.policy.trust.of(target)[0]
+    hello = replace(offer(target), ca_file=deciding.file)
+    handshake, stream = await net.handshake(ground.stream, hello, until_s, hole_s)
     last_word = None
     if stream is not None:
         ground.stream = stream
