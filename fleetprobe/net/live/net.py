@@ -25,6 +25,7 @@ from fleetprobe.net.live.survey import Surveyor
 from fleetprobe.net.live.tls import Handshaker
 from fleetprobe.net.path import DfSearch
 from fleetprobe.net.survey import Survey
+from fleetprobe.net.verified import Verified
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin
 
 T = TypeVar("T")
@@ -173,6 +174,10 @@ class LiveNet:
         if (store := self._store(hello.ca_file)) != hello.ca_file:
             hello = replace(hello, ca_file=store)
         return await self._handshaker.handshake(stream, hello, until_s, hole_s)
+
+    async def verify(self, chain: Sequence[bytes], ca_file: str | None) -> Verified:
+        """A chain put together by hand, against the trust of a target."""
+        return await self._handshaker.verify(chain, self._store(ca_file))
 
     def trust(self, ca_file: str | None = None) -> Mapping[str, object]:
         """Source, count and SHA-256 of the trust anchors that `Hello.ca_file` would mean; raises UnusableTrust."""
