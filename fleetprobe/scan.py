@@ -32,12 +32,11 @@ from fleetprobe.examination import Examination
 from fleetprobe.inventory.read import InventoryError, entries
 from fleetprobe.layers.ladders import ladder_of
 from fleetprobe.model.policy import Policy
-from fleetprobe.model.target import BadLine, Entry, Target
-from fleetprobe.model.trust import CERTIFI, SYSTEM, Trust, UnknownLabel
+from fleetprobe.model.target import BadLine, Entry
 from fleetprobe.model.verdict import Verdict
 from fleetprobe.model.version import RULES_VERSION, VERSION
 from fleetprobe.net.live.net import LiveNet
-from fleetprobe.net.live.trust import UnusableTrust
+from fleetprobe.net.live.stores import told_of, usable
 from fleetprobe.record.columns import SCHEMA_VERSION
 from fleetprobe.record.line import encode
 from fleetprobe.record.result import bad_line_row, result_row
@@ -108,8 +107,8 @@ async def _run(options: Options, watch: Watch) -> Ended:
     trust = options.policy.trust
     net = LiveNet(servers=options.resolvers, families=options.families, ca_file=trust.of_run[0].file or None)
     try:
-        stores = _stores(trust, net)
-        source = _trusted(_source(options), trust, net)
+        stores = told_of(trust, net)
+        source = usable(_to_the_end(_source(options)), trust, net)
         sinks = [JsonlSink(path, append=options.append) for path in options.outputs]
         scan = _Scan(options, watch, net, sinks, source)
         try:
@@ -344,35 +343,6 @@ def _source(options: Options) -> Iterator[Entry]:
     found = entries(options.files, options.arguments, mapping=options.mapping, max_targets=options.max_targets)
     # What comes through a pipe is scanned as it comes; files are mixed, so that no prefix is hit in a row.
     return found if _may_block(options) else shuffled(found, options.seed)
-
-
-def _stores(trust: Trust, net: LiveNet) -> Mapping[str, Mapping[str, object]]:
-    """What stands behind each label that a target may name, the run's own first.
-
-    Raises UnusableTrust for what was asked for; the others are there whether anybody asks or not.
-    """
-    told: dict[str, Mapping[str, object]] = {}
-    for store in dict.fromkeys((*trust.of_run, *trust.known)):
-        try:
-            told[store.label] = net.trust(store.file)
-        except UnusableTrust as why:
-            if store in trust.of_run or store.label not in (SYSTEM, CERTIFI):
-                raise
-            told[store.label] = {"unusable": str(why)}
-    return told
-
-
-def _trusted(found: Iterator[Entry], trust: Trust, net: LiveNet) -> Iterator[Entry]:
-    """Entries whose own trust cannot be used become bad lines before anything is sent for them."""
-    for entry in _to_the_end(found):
-        if isinstance(entry, Target) and (entry.ca_file is not None or entry.trust):
-            try:
-                for store in trust.of(entry):
-                    net.trust(store.file)
-            except (UnusableTrust, UnknownLabel) as why:
-                yield BadLine(source=entry.source or "", raw=entry.canonical, reason=str(why))
-                continue
-        yield entry
 
 
 def _to_the_end(found: Iterator[Entry]) -> Iterator[Entry]:

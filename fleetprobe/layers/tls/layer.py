@@ -9,6 +9,7 @@ from fleetprobe.layers.tls import chain, exchange, large_hello, other_name, othe
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
+from fleetprobe.layers.tls.held import hold
 from fleetprobe.layers.tls.judge import EMITS, judge
 from fleetprobe.layers.tls.offer import asked_name, offer
 from fleetprobe.net.interface import Event, Fault, Net
@@ -29,7 +30,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     target = ground.target
     until_s = ground.until(ground.exchange_s, net.now())
     hole_s = ground.hole_s(info.rtt_ms if info else None)
-    deciding = ground.policy.trust.of(target)[0]
+    deciding, *others = ground.policy.trust.of(target)
     hello = replace(offer(target), ca_file=deciding.file)
     handshake, stream = await net.handshake(ground.stream, hello, until_s, hole_s)
     last_word = None
@@ -56,6 +57,8 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         last_word=last_word,
         path=path,
         trials=try_issuers(certificates, path, handshake.verify_errors, ders),
+        trust=deciding.label,
+        held=await hold(handshake, others, known, net),
     )
 
 
