@@ -223,6 +223,15 @@ class Probing:
             help="Give a file of certificate authorities a name for --trust and the inventory. Repeatable.",
         ),
     ] = None
+    pool: Annotated[
+        str | None,
+        flag(
+            "--pool",
+            metavar="FILE|none",
+            show_default="in the user's cache directory",
+            help="Where CA certificates that servers present are kept between runs; they carry no trust.",
+        ),
+    ] = None
     expiring: Annotated[
         str,
         flag(

@@ -39,6 +39,7 @@ from fleetprobe.net.interface import USUAL_SEGMENTS, Address, Dial, Event, Fault
 from fleetprobe.net.known_path import KnownPath, KnownPaths
 from fleetprobe.net.nearby import NOTHING_NEARBY, Neighbourhoods
 from fleetprobe.net.path import DfSearch
+from fleetprobe.net.pool import Pool
 from fleetprobe.net.script import REFUSED, SILENT, LargeLost, Plan, Step, TlsScript, no_such_name
 from fleetprobe.net.survey import Survey
 from fleetprobe.net.verified import UNVERIFIABLE, Verified
@@ -74,6 +75,7 @@ class FakeNet:
         self._dead_flows: dict[str, Callable[[int], bool]] = {}
         self._sockets = 0
         self._verify: Callable[[Sequence[bytes]], Verified] = lambda _: UNVERIFIABLE
+        self.pool = Pool()
 
     # The table.
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fleetprobe.cli.evidence import evidence
 from fleetprobe.decide import decide
 from fleetprobe.layer import Ground
+from fleetprobe.layers.tls.again import judge_again
 from fleetprobe.layers.tls.certificate import Certificate
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.held import Held
@@ -149,20 +150,26 @@ STORES = Trust(known=(Store("system"), Store("corp", "c.pem"), Store("old", "o.p
 
 def climb(answer: Verified, errors: tuple[tuple[int, int], ...] = (), chain: Sequence[bytes] = DER) -> TlsFacts:
     seen = Handshake(started_s=0.0, ended_s=0.01, chain_der=tuple(chain), verify_errors=errors)
-    asked: list[str] = []
-
-    def verified(_: Sequence[bytes]) -> Verified:
-        asked.append("once")
-        return answer
-
-    net = FakeNet().host("203.0.113.9", 443, tls=seen).verifies(verified)
+    net = FakeNet().host("203.0.113.9", 443, tls=seen).verifies(lambda _: answer)
     where = Address("203.0.113.9", 4)
     _, stream = drive(net.dial(where, 443, net.now() + 1))
     target = Target(service="tls", host="shop.test", port=443, trust=("corp", "old", "system"))
     policy = Policy(trust=STORES)
     facts = drive(probe(Ground(target=target, policy=policy, deadline=9e9, address=where, stream=stream), net))
-    assert len(asked) == len(facts.held)
+    # Whoever asks about a better path asks the deciding store.
+    asked = [file for verb, file, _ in net.calls if verb == "verify" and file != "c.pem"]
+    assert asked == ["o.pem", ""][: len(facts.held)]
     return facts
+
+
+def test_what_is_judged_once_more_at_the_end_of_the_run_still_names_the_stores() -> None:
+    recorded = climb(Verified((), DER), errors=((20, 1),)).record()
+    net = FakeNet().verifies(lambda _: Verified((), DER))
+    findings, _ = drive(judge_again(recorded, DER, DER[:1], net, Policy(trust=STORES)))
+    assert findings[0].summary.startswith("fails for corp, passes for old and system: ")
+    assert findings[0].facts["trust_verify_codes"] == {"corp": 20, "old": 0, "system": 0}
+    assert {file for verb, file, _ in net.calls if verb == "verify"} >= {"o.pem", ""}
+    assert "c.pem" in {file for verb, file, _ in net.calls if verb == "verify"}
 
 
 def test_each_further_store_is_asked_once_and_the_first_is_the_handshakes() -> None:

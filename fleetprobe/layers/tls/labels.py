@@ -36,7 +36,7 @@ def tell(
 def _given(facts: TlsFacts, held: Held) -> TlsFacts:
     """The same handshake as if this store had been the deciding one."""
     seen = replace(facts.handshake, verify_errors=held.errors)
-    return replace(facts, handshake=seen, path=held.path, trials=(), trust=held.label, held=())
+    return replace(facts, handshake=seen, path=held.path, trials=(), trust=held.label, held=(), repair=None)
 
 
 def _warnings(
@@ -48,7 +48,8 @@ def _warnings(
         fault = next((one for one in found if one.code not in _WHOEVER_IS_TRUSTED), None)
         fault = fault or next((one for one in found if one.code in _DATES), None)
         if fault is not None and fault.code and not _fails(fault.code, codes[facts.trust]):
-            warned.setdefault(fault.code, replace(_with_labels(facts, fault, codes), state=State.OK))
+            warning = replace(_with_labels(facts, fault, codes), state=State.OK, settled=True)
+            warned.setdefault(fault.code, warning)
     return tuple(warned.values())
 
 

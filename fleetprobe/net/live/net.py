@@ -24,6 +24,7 @@ from fleetprobe.net.live.rst_origin import rst_origin
 from fleetprobe.net.live.survey import Surveyor
 from fleetprobe.net.live.tls import Handshaker
 from fleetprobe.net.path import DfSearch
+from fleetprobe.net.pool import Pool
 from fleetprobe.net.survey import Survey
 from fleetprobe.net.verified import Verified
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin
@@ -52,6 +53,7 @@ class LiveNet:
         self._surveyor = Surveyor(self._reactor, self._links, self._heard, self._holder)
         self._origins: dict[str, RstOrigin] = {}
         self._paths = KnownPaths()
+        self.pool = Pool()
         self._known_links: tuple[Link, ...] | None = None
         self._resolver = Resolver(servers, families, reactor=self._reactor)
         self._table = open_table()
