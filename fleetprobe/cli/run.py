@@ -73,6 +73,7 @@ def options_of(
         families=families,
         resolvers=resolvers(probing.resolver or ()),
         pool=_pool(probing.pool),
+        pool_named=probing.pool is not None,
         policy=Policy(
             trust=trust(probing.ca_file, probing.trust, probing.trust_store or ()),
             connect_s=probing.timeout,
