@@ -62,8 +62,10 @@ def amended(
     else:
         rest = list(judged)
     fields["findings"] = [*(listed(one) for one in rest), *kept]
+    # What the finding says that speaks stands among the facts of its layer, in place of what the earlier one said.
+    evidence = {**(first.facts if result["code"] in replaces else {}), **facts}
     fields["layers"] = [
-        {**one, "code": first.code if one["code"] in replaces else one["code"], "facts": {**one["facts"], **facts}}
+        {**one, "code": first.code if one["code"] in replaces else one["code"], "facts": {**one["facts"], **evidence}}
         if one["layer"] == first.layer
         else one
         for one in result["layers"]

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from fleetprobe.lab.issue import Issued
 from fleetprobe.layers.tls.certificate import read
+from fleetprobe.layers.tls.facts import TlsFacts
+from fleetprobe.layers.tls.gap import told
 from fleetprobe.layers.tls.repair import Repair, pool
 from fleetprobe.net.fake import FakeNet
+from fleetprobe.net.handshake import Handshake
 from fleetprobe.net.pool import MOST_BYTES, MOST_OF_A_NAME, Pool
 from tests.layers.chain_world import OVER, Fleet, authority, der, leaf, sha256
 
@@ -80,6 +83,16 @@ def test_an_issuer_that_has_expired_is_replaced_by_one_that_is_valid() -> None:
     repair = Fleet([ROOT], [old, UPPER]).repair(LEAF, LOWER, old)
     assert repair is not None
     assert (added(repair), repair.errors) == ([sha256(UPPER)], ())
+
+
+def test_a_gap_that_only_an_expired_issuer_closes_stays_open_for_a_valid_one() -> None:
+    old = authority("Upper", ROOT, life=OVER, twin=UPPER)
+    seen = Handshake(started_s=0.0, ended_s=0.01, verify_errors=((20, 1),))
+    facts = TlsFacts("192.0.2.1:443", "x.lab.test", seen, (), 1.0)
+    for elsewhere, settled in (([old], False), ([old, UPPER], True)):
+        repair = Fleet([ROOT], elsewhere).repair(LEAF, LOWER)
+        assert repair is not None
+        assert [(one.code, one.settled) for one in told(facts, repair)] == [("tls.missing_intermediate", settled)]
 
 
 def test_a_leaf_that_has_expired_as_well_hides_no_gap() -> None:

@@ -28,7 +28,9 @@ def _told(facts: TlsFacts, repair: Repair) -> Iterator[Finding]:
         first, more = repair.added[0], len(repair.added) - 1
         which = f"{show(first.certificate.subject)}{f' and {more} more' if more else ''}"
         summary = f"{facts.address} does not send {which}; {_seen_at(first.found_at)}"
-        yield found("tls.missing_intermediate", summary, evidence, confidence=Confidence.PROVEN)
+        # A host that is seen later may present one that is in date.
+        in_date = not any(depth for _, depth in repair.errors)
+        yield found("tls.missing_intermediate", summary, evidence, confidence=Confidence.PROVEN, settled=in_date)
     if repair.root is not None:
         root, at = show(repair.root.subject), repair.root_found_at
         where = f", which {_seen_at(at)}" if at else ""
