@@ -75,6 +75,8 @@ class Server:
     trust: str
     """Name of the bundle that its target trusts."""
     expect: Expectation
+    facts: Mapping[str, Any]
+    """What must stand among the facts of what was found."""
 
     @property
     def host(self) -> str:
@@ -106,9 +108,14 @@ class Book:
 
     def add(
         self, name: str, truth: str, player: Player, presents: Sequence[Minted], expect: Expectation, *,
-        trust: str = "root", scheme: str = "https", host: str | None = None, v6: bool = False, **fields: Any,
+        trust: str = "root", scheme: str = "https", host: str | None = None, v6: bool = False,
+        mended: Sequence[Minted] = (), reason: str | None = None, **fields: Any,
     ) -> None:
-        """Write one down. `host` is the name asked for: by default the server's own (`own_name`)."""
+        """Write one down.
+
+        `host` is the name asked for, by default the server's own (`own_name`); `mended` what it should present, where
+        the scan must find that out; `reason` why a name does not fit; `fields` are further ones of its target.
+        """
         assert name not in {server.name for server in self.servers}, name
         address, port = self.next_address, PORT
         if v6:
@@ -117,10 +124,13 @@ class Book:
         if host != address:
             fields = {"connect_to": address, **fields}
         asked = f"[{host}]" if ":" in host else host
+        facts: dict[str, Any] = {"install_sha256": [one.sha256 for one in mended]} if mended else {}
+        facts |= {"reason": reason} if reason else {}
         self.servers.append(Server(
             name=name, truth=truth, player=player, presents=tuple(presents),
             key=presents[0].key if presents else None, address=address, port=port,
             target=f"{scheme}://{asked}:{port}", fields=fields, trust=trust, expect=expect,
+            facts=facts,
         ))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tests.zoo.authorities import Authorities, authority, crossed, family, line_of
 from tests.zoo.book import INFERRED, PROVEN, Book, Nginx, OpenSsl, fails, ok, own_name
@@ -49,43 +50,49 @@ def _whole(book: Book, known: Authorities) -> None:
 
 def _cut(book: Book, known: Authorities) -> None:
     """Certificates left out that another server presents, and such as none does."""
-    ours, unseen, theirs = known.ours, known.unseen, known.theirs
-    name = "b_missing_all_aia"
-    book.add(name, "both intermediates missing", NGINX, [ours.leaf(name, aia=_AIA)], _MISSING)
-    name = "b_missing_top_aia"
-    book.add(name, "upper intermediate missing", OPENSSL, [ours.leaf(name, aia=_AIA), ours.lower], _MISSING)
-    name = "b_missing_mid_aia"
-    book.add(name, "lower intermediate missing", NGINX, [ours.leaf(name, aia=_AIA), ours.upper], _MISSING)
-    name = "b_missing_all_noaia"
-    book.add(name, "both intermediates missing", OPENSSL, [ours.leaf(name)], _MISSING)
-    name = "b_missing_leafissuer_noaia"
-    book.add(name, "lower intermediate missing", NGINX, [ours.leaf(name), ours.upper], _MISSING)
+    ours, unseen = known.ours, known.unseen
+
+    def cut(name: str, truth: str, player: Nginx | OpenSsl, sent: Sequence[Minted], **more: Any) -> None:
+        leaf = ours.leaf(name, aia=_AIA if name.endswith("_aia") else None)
+        book.add(name, truth, player, [leaf, *sent], _MISSING, mended=[leaf, *ours.above], **more)
+
+    both, upper, lower = (f"{which} missing" for which in ("both intermediates", "upper intermediate",
+                                                           "lower intermediate"))
+    cut("b_missing_all_aia", both, NGINX, [])
+    cut("b_missing_top_aia", upper, OPENSSL, [ours.lower])
+    cut("b_missing_mid_aia", lower, NGINX, [ours.upper])
+    cut("b_missing_all_noaia", both, OPENSSL, [])
+    cut("b_missing_leafissuer_noaia", lower, NGINX, [ours.upper])
+    cut("b_missing_v6", f"{both}, on IPv6", NGINX, [], v6=True)
+    cut("b_missing_root_sent", f"{upper}, root sent", NGINX, [ours.lower, ours.root])
+    cut("d_only_unrelated", "a stranger in place of the intermediates", NGINX, [known.other.lower])
     name = "b_missing_rsa"
-    book.add(name, "both intermediates missing, RSA", OPENSSL, [known.by_rsa.leaf(name)], _MISSING)
-    name = "b_missing_v6"
-    book.add(name, "both intermediates missing, on IPv6", NGINX, [ours.leaf(name)], _MISSING, v6=True)
-    name = "b_missing_root_sent"
-    cut = [ours.leaf(name), ours.lower, ours.root]
-    book.add(name, "upper intermediate missing, root sent", NGINX, cut, _MISSING)
+    leaf = known.by_rsa.leaf(name)
+    book.add(name, f"{both}, RSA", OPENSSL, [leaf], _MISSING, mended=[leaf, *known.by_rsa.above])
     name = "b_missing_unseen"
     book.add(name, "intermediates missing that nobody presents", NGINX, [unseen.leaf(name)], _UNKNOWN)
     name = "b_missing_expired"
+    leaf = ours.leaf(name, life=PAST)
     expired = fails("tls.missing_intermediate", "tls.expired", how=PROVEN)
-    book.add(name, "intermediates missing, leaf expired", OPENSSL, [ours.leaf(name, life=PAST)], expired)
+    book.add(name, f"{both}, leaf expired", OPENSSL, [leaf], expired, mended=[leaf, *ours.above])
     name = "b_missing_wrong_name"
+    leaf = ours.leaf(name, hosts=("else.zoo.test",))
     misnamed = fails("tls.missing_intermediate", "tls.name_mismatch", how=PROVEN)
-    book.add(name, "intermediates missing, other name", NGINX, [ours.leaf(name, hosts=("else.zoo.test",))], misnamed)
-    name = "d_only_unrelated"
-    book.add(name, "a stranger in place of the intermediates", NGINX, [ours.leaf(name), known.other.lower], _MISSING)
+    book.add(name, f"{both}, other name", NGINX, [leaf], misnamed, mended=[leaf, *ours.above])
+    _cut_below_a_strange_root(book, known)
+
+
+def _cut_below_a_strange_root(book: Book, known: Authorities) -> None:
+    theirs = known.theirs
     both = fails("tls.missing_intermediate", "tls.untrusted_root", how=PROVEN, without=("tls.issuer_unknown",))
-    name = "f_private_missing_int"
-    book.add(name, "intermediates missing, of an untrusted root", NGINX, [theirs.leaf(name)], both)
-    name = "f_private_leaf_plus_root_noint"
-    book.add(name, "intermediates missing, untrusted root sent", OPENSSL, [theirs.leaf(name), theirs.root], both)
-    name = "f_private_missing_int_trusted"
-    book.add(
-        name, "intermediates missing, root trusted", OPENSSL, [theirs.leaf(name)], _MISSING, trust="corporate"
-    )
+    for name, truth, player, sent, verdict, trust in (
+        ("f_private_missing_int", "intermediates missing, of an untrusted root", NGINX, (), both, "root"),
+        ("f_private_leaf_plus_root_noint", "intermediates missing, untrusted root sent", OPENSSL, (theirs.root,), both,
+         "root"),
+        ("f_private_missing_int_trusted", "intermediates missing, root trusted", OPENSSL, (), _MISSING, "corporate"),
+    ):
+        leaf = theirs.leaf(name)
+        book.add(name, truth, player, [leaf, *sent], verdict, trust=trust, mended=[leaf, *theirs.above])
 
 
 def _untidy(book: Book, known: Authorities) -> None:
@@ -183,7 +190,8 @@ def _old_issuers(book: Book, known: Authorities) -> None:
     both = [ours.leaf(name, issuer=old), old, renewed]
     book.add(name, "expired intermediate and its successor sent", OPENSSL, both, ok("tls.extra_certs"))
     name = "h_missing_renewed"
-    book.add(name, "renewed intermediate missing", NGINX, [ours.leaf(name, issuer=renewed)], _MISSING)
+    leaf = ours.leaf(name, issuer=renewed)
+    book.add(name, "renewed intermediate missing", NGINX, [leaf], _MISSING, mended=[leaf, renewed])
     lone = authority("Zoo Forgotten CA", ours.root, path_length=0, life=PAST)
     name = "h_expired_int_no_successor"
     book.add(name, "intermediate expired, no successor", OPENSSL, [ours.leaf(name, issuer=lone), lone], expired)
@@ -211,7 +219,9 @@ def _crossed(book: Book) -> None:
     tidy = ok("tls.cross_sign")
 
     def add(name: str, truth: str, player: Nginx | OpenSsl, more: Sequence[Minted], trust: str) -> None:
-        book.add(name, truth, player, [*new.chain(name), *more], expects[name], trust=trust)
+        chain = new.chain(name)
+        mended = () if more else (*chain, cross)
+        book.add(name, truth, player, [*chain, *more], expects[name], trust=trust, mended=mended)
 
     others = ("tls.issuer_unknown", "tls.untrusted_root")
     expects = {

@@ -99,8 +99,9 @@ def _false_signatures(book: Book, known: Authorities) -> None:
     first = authority("Zoo Changed CA", ours.root, path_length=0)
     second = authority("Zoo Changed CA", ours.root, path_length=0)
     missing = fails("tls.missing_intermediate", how=PROVEN, without=("tls.issuer_unknown",))
-    book.add(name, "the issuer's old certificate sent, the new one known", OPENSSL,
-             [ours.leaf(name, issuer=second), first], missing)
+    leaf = ours.leaf(name, issuer=second)
+    book.add(name, "the issuer's old certificate sent, the new one known", OPENSSL, [leaf, first], missing,
+             mended=[leaf, second])
     name = "s3_issuer_rekeyed_right"
     book.add(name, "nothing: the issuer's new certificate", NGINX, [ours.leaf(name, issuer=second), second], ok())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,11 @@ class Minted:
     def certificate(self) -> x509.Certificate:
         """Parsed anew each time: lazily, so that a broken field is nobody's trouble here."""
         return x509.load_der_x509_certificate(self.der)
+
+    @property
+    def sha256(self) -> str:
+        """Its fingerprint, upper-case hex."""
+        return hashlib.sha256(self.der).hexdigest().upper()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

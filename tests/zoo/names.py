@@ -6,7 +6,7 @@ from tests.zoo.authorities import Authorities
 from tests.zoo.book import DOMAIN, Book, Nginx, OpenSsl, Player, fails, ok, own_name
 
 NGINX, OPENSSL = Nginx(), OpenSsl()
-_MISNAMED = fails("tls.name_mismatch", without=("tls.issuer_unknown", "tls.expired"))
+_MISNAMED = fails("tls.name_mismatch", how=("observed", "proven"), without=("tls.issuer_unknown", "tls.expired"))
 
 
 def write(book: Book, known: Authorities) -> None:
@@ -19,17 +19,19 @@ def write(book: Book, known: Authorities) -> None:
 
 def _add(
     book: Book, known: Authorities, name: str, truth: str, player: Player, hosts: tuple[str, ...], asked: str | None,
-    good: bool,
+    reason: str | None,
 ) -> None:
+    """Asked by one name and holding others; with a reason the name does not fit."""
     chain = known.ours.chain(name, hosts=hosts)
-    book.add(name, truth, player, chain, ok() if good else _MISNAMED, host=asked)
+    book.add(name, truth, player, chain, _MISNAMED if reason else ok(), host=asked, reason=reason)
 
 
 def _other_names(book: Book, known: Authorities) -> None:
-    _add(book, known, "k_name_mismatch", "for another name", NGINX, (f"else.{DOMAIN}",), None, False)
+    _add(book, known, "k_name_mismatch", "for another name", NGINX, (f"else.{DOMAIN}",), None, "not_in_san")
     with_www = (f"www.shop.{DOMAIN}",)
-    _add(book, known, "k_www_missing", "for the name with www alone", OPENSSL, with_www, f"shop.{DOMAIN}", False)
-    _add(book, known, "k_cn_only", "the name stands in the common name alone", NGINX, (), None, False)
+    _add(book, known, "k_www_missing", "for the name with www alone", OPENSSL, with_www, f"shop.{DOMAIN}",
+         "not_in_san")
+    _add(book, known, "k_cn_only", "the name stands in the common name alone", NGINX, (), None, "cn_only")
     own = own_name("k_empty_subject")
     chain = known.ours.chain("k_empty_subject", name=None, hosts=(own,))
     book.add("k_empty_subject", "nothing: no subject, and the name where it belongs", OPENSSL, chain, ok())
@@ -41,15 +43,18 @@ def _other_names(book: Book, known: Authorities) -> None:
 
 def _wildcards(book: Book, known: Authorities) -> None:
     star = (f"*.wild.{DOMAIN}",)
-    for name, truth, player, hosts, asked, good in (
-        ("k_wildcard_ok", "nothing: a wildcard", NGINX, star, f"a.wild.{DOMAIN}", True),
-        ("k_wildcard_too_deep", "a wildcard one label short", OPENSSL, star, f"a.b.wild.{DOMAIN}", False),
-        ("k_wildcard_apex", "a wildcard, asked without the label", NGINX, star, f"wild.{DOMAIN}", False),
+    for name, truth, player, hosts, asked, reason in (
+        ("k_wildcard_ok", "nothing: a wildcard", NGINX, star, f"a.wild.{DOMAIN}", None),
+        ("k_wildcard_too_deep", "a wildcard one label short", OPENSSL, star, f"a.b.wild.{DOMAIN}",
+         "wildcard_covers_one_label"),
+        ("k_wildcard_apex", "a wildcard, asked without the label", NGINX, star, f"wild.{DOMAIN}",
+         "wildcard_does_not_cover_apex"),
         ("k_wildcard_partial", "a wildcard for half a label", OPENSSL, (f"f*.wild.{DOMAIN}",), f"foo.wild.{DOMAIN}",
-         False),
-        ("k_wildcard_inside", "a wildcard in the middle", NGINX, (f"a.*.{DOMAIN}",), f"a.wild.{DOMAIN}", False),
+         "partial_wildcard"),
+        ("k_wildcard_inside", "a wildcard in the middle", NGINX, (f"a.*.{DOMAIN}",), f"a.wild.{DOMAIN}",
+         "not_in_san"),
     ):
-        _add(book, known, name, truth, player, hosts, asked, good)
+        _add(book, known, name, truth, player, hosts, asked, reason)
 
 
 def _addresses(book: Book, known: Authorities) -> None:
@@ -59,20 +64,22 @@ def _addresses(book: Book, known: Authorities) -> None:
     book.add(name, "nothing: for its address", NGINX, ours.chain(name, hosts=(), addresses=(here,)), ok(), host=here)
     name = "k_ip_as_dnsname"
     here = book.next_address
-    book.add(name, "its address stands as a name", OPENSSL, ours.chain(name, hosts=(here,)), _MISNAMED, host=here)
+    book.add(name, "its address stands as a name", OPENSSL, ours.chain(name, hosts=(here,)), _MISNAMED, host=here,
+             reason="ip_in_dns_san")
     name = "k_ip_without"
     here = book.next_address
-    book.add(name, "asked by an address that it does not hold", NGINX, ours.chain(name), _MISNAMED, host=here)
+    book.add(name, "asked by an address that it does not hold", NGINX, ours.chain(name), _MISNAMED, host=here,
+             reason="ip_not_in_san")
     name = "k_ip_other"
     here = book.next_address
     other = ours.chain(name, addresses=("192.0.2.7",))
-    book.add(name, "for another address", OPENSSL, other, _MISNAMED, host=here)
+    book.add(name, "for another address", OPENSSL, other, _MISNAMED, host=here, reason="ip_not_in_san")
     name = "k_ip_san_v6"
     six = ours.chain(name, hosts=(), addresses=("::1",))
     book.add(name, "nothing: for its address, on IPv6", OPENSSL, six, ok(), host="::1", v6=True)
     name = "k_ip_without_v6"
     book.add(name, "asked by an IPv6 address that it does not hold", NGINX, ours.chain(name), _MISNAMED, host="::1",
-             v6=True)
+             v6=True, reason="ip_not_in_san")
 
 
 def _unusual(book: Book, known: Authorities) -> None:
@@ -86,6 +93,7 @@ def _unusual(book: Book, known: Authorities) -> None:
         ("k_upper", "nothing: asked in capitals", NGINX, f"capitals.{DOMAIN}", f"CAPITALS.{DOMAIN.upper()}"),
         ("k_underscore", "nothing: an underscore", OPENSSL, f"my_host.{DOMAIN}", f"my_host.{DOMAIN}"),
     ):
-        _add(book, known, name, truth, player, (held,), asked, True)
+        _add(book, known, name, truth, player, (held,), asked, None)
     name, held = "k_idn_2003_eszett", f"strasse.{DOMAIN}"
-    _add(book, known, name, "for the name that IDNA 2003 makes of it", OPENSSL, (held,), f"straße.{DOMAIN}", False)
+    _add(book, known, name, "for the name that IDNA 2003 makes of it", OPENSSL, (held,), f"straße.{DOMAIN}",
+         "not_in_san")

@@ -12,13 +12,15 @@ from typing import Any
 from fleetprobe.lab.grade import grade
 from fleetprobe.lab.programs import child_environment
 from fleetprobe.lab.scenario import LabTarget
+from fleetprobe.record.amend import apply_amends
+from tests.zoo.book import Server
 from tests.zoo.stand import Zoo
 
 Row = Mapping[str, Any]
 
 SCAN_S = 120.0
 _EXIT_CODES = (0, 1)
-_AT_ONCE = 24
+_AT_ONCE = 12
 
 
 def scan(zoo: Zoo, output: Path, *, seed: int = 0, python: str = sys.executable) -> list[Row]:
@@ -43,6 +45,21 @@ def scan(zoo: Zoo, output: Path, *, seed: int = 0, python: str = sys.executable)
 
 def wrong(zoo: Zoo, records: Sequence[Row]) -> dict[str, str]:
     """What differs from the book, by the name of the server; amendments count."""
+    rows = results(records)
+    lacking = {server.name: why for server in zoo.servers if (why := _lacking(server, rows.get(server.name)))}
+    return {**lacking, **_misjudged(zoo, records)}
+
+
+def _lacking(server: Server, row: Row | None) -> str:
+    """Which facts are not as the book says, in a few words."""
+    told = [one["facts"] for one in (*row["layers"], *row["findings"])] if row else []
+    return "; ".join(
+        f"{name} is never {wanted}" for name, wanted in server.facts.items()
+        if not any(facts.get(name) == wanted for facts in told)
+    )
+
+
+def _misjudged(zoo: Zoo, records: Sequence[Row]) -> dict[str, str]:
     targets = [
         LabTarget(case=server.name, target=server.target, fields=server.fields, expect=server.expect, lookalike="")
         for server in zoo.servers
@@ -52,16 +69,15 @@ def wrong(zoo: Zoo, records: Sequence[Row]) -> dict[str, str]:
 
 def verdicts(records: Sequence[Row]) -> dict[str, tuple[str, ...]]:
     """By the name of the server: state, code and confidence, then all findings in alphabetical order."""
-    found: dict[str, dict[str, Any]] = {}
-    for record in records:
-        if record["kind"] == "result":
-            found[record["result_id"]] = dict(record)
-        elif record["kind"] == "amend":
-            found[record["result_id"]].update(record["fields"])
     return {
-        row["labels"]["case"]: (
+        name: (
             row["state"], row["code"] or "", row["confidence"] or "",
             *sorted({finding["code"] for finding in row["findings"] if finding["code"]}),
         )
-        for row in found.values()
+        for name, row in results(records).items()
     }
+
+
+def results(records: Sequence[Row]) -> dict[str, Row]:
+    """The last word on each target, by the name of its server: results with what a run amends at its end."""
+    return {row["labels"]["case"]: row for row in apply_amends(records)}
