@@ -1,6 +1,6 @@
 # Everything is done with two commands, `make demo` and `make test`; the rest is for who works on the house.
 .POSIX:
-.PHONY: help demo test lint docs soak mutants bench venv lab-tools mtu-tools lock clean
+.PHONY: help demo test lint docs soak mutants bench venv lab-tools mtu-tools tls-tools lock clean
 
 PY = .venv/bin/python
 
@@ -13,6 +13,7 @@ help:
 	@echo "make mutants    every wrong version of the decision must fail its properties"
 	@echo "make bench      connects a second on one core; what a hole costs a thousand targets behind it"
 	@echo "make mtu-tools  write docs/mtu-tools.md anew: what common tools say of path MTU faults"
+	@echo "make tls-tools  write docs/tls-tools.md anew: what common tools say of broken certificates and handshakes"
 	@echo "make lab-tools  install the programs that the laboratory uses (Debian; as root)"
 	@echo "make venv       the development environment, from the lock"
 	@echo "make lock       resolve the lock anew (needs uv)"
@@ -67,6 +68,10 @@ mtu-tools: .venv/.dev
 	@.ci/lab-tools --bench || echo "going on with what is there" >&2
 	@$(PY) -m benchmarks.mtu_tools docs/mtu-tools.md
 
+tls-tools: .venv/.dev
+	@.ci/lab-tools --bench || echo "going on with what is there" >&2
+	@$(PY) -m benchmarks.tls_tools docs/tls-tools.md
+
 # Each of the long runs goes on where an earlier one was cut short, so its old results go first.
 soak: mutants
 	@$(PY) -m benchmarks.twenty -o benchmarks/results/twenty.json
@@ -78,6 +83,7 @@ soak: mutants
 	@$(PY) -m benchmarks.soak_errqueue -o benchmarks/results/errqueue.json
 	@$(PY) -m benchmarks.soak_certificates -o benchmarks/results/certificates.json
 	@$(PY) -m benchmarks.soak_mtu -o benchmarks/results/mtu.json
+	@$(PY) -m benchmarks.soak_zoo -o benchmarks/results/zoo.json
 
 lock:
 	@for name in run dev; do \

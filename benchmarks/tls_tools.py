@@ -30,9 +30,10 @@ from tests.zoo.book import Server
 from tests.zoo.scan import scan, verdicts
 from tests.zoo.stand import Zoo, standing
 
-_AT_ONCE = 4
+_AT_ONCE = 6
 _TEXT_CHARS = 110
 NOT_ASKED = "-"
+STARTTLS = ("smtp", "imap", "pop3", "ftp", "postgres", "mysql", "ldap", "xmpp")
 _OWN_TOOLS = Path(__file__).parent.parent / ".venv" / "tools" / "bin"
 """Where `.ci/lab-tools --bench` puts what is no package of the system."""
 
@@ -53,6 +54,12 @@ class Ask:
         """Address and port, an IPv6 address in brackets."""
         address = self.server.address
         return f"{f'[{address}]' if ':' in address else address}:{self.server.port}"
+
+    @property
+    def starttls(self) -> str | None:
+        """The service that begins in plain text; None where TLS comes first."""
+        scheme = self.server.target.partition("://")[0]
+        return None if scheme in ("http", "https", "tls") else scheme
 
     @property
     def literal(self) -> bool:
@@ -78,6 +85,8 @@ class Tool:
     limit_s: float
     each: int | None = None
     """How many servers of the same cause it is asked about; None: all."""
+    knows_not: tuple[str, ...] = ()
+    """Services in which it cannot begin TLS, or goes on to more than that."""
 
 
 def _curl(ask: Ask, program: str) -> list[str]:
@@ -100,8 +109,9 @@ def _s_client(ask: Ask, program: str) -> list[str]:
     named = ["-noservername", "-verify_ip", ask.name] if ask.literal else [
         "-servername", ask.name, "-verify_hostname", ask.name,
     ]
-    return [program, "s_client", "-brief", "-connect", ask.endpoint, *named, "-CAfile", str(ask.trust), "-no-CApath",
-            "-no-CAstore"]
+    begun = ["-starttls", ask.starttls] if ask.starttls else []
+    trusted = ["-CAfile", str(ask.trust), "-no-CApath", "-no-CAstore"]
+    return [program, "s_client", "-brief", "-connect", ask.endpoint, *begun, *named, *trusted]
 
 
 def _s_client_told(_ask: Ask, text: str, code: int) -> str:
@@ -125,9 +135,10 @@ def _broken(text: str) -> str:
 def _testssl(ask: Ask, program: str) -> list[str]:
     six = ["-6"] if ":" in ask.server.address else []
     quiet = ["--nodns", "none", "--warnings", "off", "--color", "0", "-q"]
+    begun = ["--starttls", ask.starttls] if ask.starttls else []
     limits = ["--openssl-timeout", "4", "--connect-timeout", "4"]
-    return [program, *six, "--ip", ask.server.address, *quiet, *limits, "-S", "--add-ca", str(ask.trust), "--jsonfile",
-            str(ask.report), ask.asked]
+    return [program, *six, "--ip", ask.server.address, *quiet, *limits, *begun, "-S", "--add-ca", str(ask.trust),
+            "--jsonfile", str(ask.report), ask.asked]
 
 
 _TESTSSL_IDS = (
@@ -151,8 +162,10 @@ def _testssl_told(ask: Ask, text: str, code: int) -> str:
 
 
 def _sslyze(ask: Ask, program: str) -> list[str]:
-    return [program, "--certinfo", "--certinfo_ca_file", str(ask.trust), "--mozilla_config", "disable", "--quiet",
-            "--json_out", str(ask.report), f"{ask.asked}{{{ask.server.address}}}"]
+    begun = ["--starttls", ask.starttls] if ask.starttls else []
+    quiet = ["--mozilla_config", "disable", "--quiet"]
+    return [program, *begun, "--certinfo", "--certinfo_ca_file", str(ask.trust), *quiet, "--json_out", str(ask.report),
+            f"{ask.asked}{{{ask.server.address}}}"]
 
 
 def _sslyze_told(ask: Ask, text: str, code: int) -> str:
@@ -188,10 +201,10 @@ def _json(report: Path, otherwise: Any) -> Any:
 
 
 TOOLS = (
-    Tool("curl", "curl", _curl, _curl_told, 10.0),
+    Tool("curl", "curl", _curl, _curl_told, 10.0, knows_not=STARTTLS),
     Tool("openssl s_client", "openssl", _s_client, _s_client_told, 8.0),
-    Tool("testssl.sh", "testssl", _testssl, _testssl_told, 75.0, each=4),
-    Tool("sslyze", "sslyze", _sslyze, _sslyze_told, 75.0),
+    Tool("testssl.sh", "testssl", _testssl, _testssl_told, 60.0, each=2),
+    Tool("sslyze", "sslyze", _sslyze, _sslyze_told, 30.0, knows_not=("mysql",)),
 )
 
 
@@ -204,7 +217,8 @@ def find_tool(name: str) -> str | None:
 def ask_one(tool: Tool, ask: Ask) -> str:
     """One cell."""
     program = find_tool(tool.program)
-    if program is None or (ask.server.target.startswith("http://") and tool.program != "curl"):
+    plain = ask.server.target.startswith("http://")
+    if program is None or (tool.title != "curl" if plain else ask.starttls in tool.knows_not):
         return NOT_ASKED
     environment = {name: value for name, value in child_environment().items() if not name.lower().endswith("_proxy")}
     try:
@@ -261,7 +275,7 @@ _PREFACE = (
     "shortened. The last column says whose words tell this cause from others, by the table in",
     "`benchmarks/tls_words.py`: a text that is the same for two causes names neither. Where nothing is the matter,",
     "`ok` is right and any complaint is wrong. The tools see one server each; fleetprobe sees all of them in one",
-    "scan, and so knows what another server presents. testssl.sh, which is slow, is asked about the first four",
+    "scan, and so knows what another server presents. testssl.sh, which is slow, is asked about the first two",
     "servers of each cause; `-` stands for what was not asked.", "",
 )
 
