@@ -223,7 +223,7 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp", "tls"),
     ),
     Code(
-        name="tls.pedantic", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.pedantic", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=True,
         meaning="The chain verifies, and fails the strict reading of RFC 5280 that newer clients turn on.",
         boxes=(Box.AUTHORITY, Box.SERVER),
         evidence="A verification that succeeds as usual and fails "
