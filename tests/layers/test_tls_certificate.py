@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -257,6 +258,35 @@ def test_small_certificates_are_remembered_and_large_ones_are_not() -> None:
     assert certificate._remembered.cache_info().maxsize == 1024
 
 
+def read_with(name: str) -> Certificate:
+    """A certificate with a name as no authority should write it: not in A-labels."""
+    return replace(good(SAMPLE), dns_names=(name,), ip_addresses=())
+
+
+def test_letters_beyond_ascii_in_an_alternative_name_are_read_as_they_stand() -> None:
+    name = "straße.test".encode()
+    value = bytes((0x30, len(name) + 2, 0x82, len(name))) + name
+    assert good(made(broken=(x509.SubjectAlternativeName.oid,), value=value)).dns_names == ("straße.test",)
+
+
+@pytest.mark.parametrize("asked", ["shop.test", "a.dot.test"])
+def test_openssl_takes_no_name_with_a_trailing_dot_either(asked: str, tmp_path: Path) -> None:
+    require_program("openssl")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(tmp_path / "key")]
+    names = "subjectAltName=DNS:shop.test.,DNS:*.dot.test.,DNS:good.test"
+    made_by = ["openssl", "req", "-x509", *key, "-subj", "/CN=x", "-addext", names, "-days", "9"]
+    file = str(tmp_path / "pem")
+    subprocess.run([*made_by, "-out", file], check=True, capture_output=True, timeout=30)
+    said = {
+        name: subprocess.run(
+            ["openssl", "verify", "-CAfile", file, "-verify_hostname", name, file], capture_output=True, timeout=30,
+            check=False,
+        ).returncode == 0
+        for name in (asked, "good.test")
+    }
+    assert said == {asked: False, "good.test": True}
+
+
 def named(*names: str, common_name: str = "cn.test", addresses: tuple[str, ...] = ()) -> Certificate:
     general = (*(DNS(name) for name in names), *(x509.IPAddress(ip_address(one)) for one in addresses))
     return good(made(common_name=common_name, names=general))
@@ -266,7 +296,7 @@ def named(*names: str, common_name: str = "cn.test", addresses: tuple[str, ...] 
     ("pattern", "name"),
     [
         ("shop.test", "shop.test"),
-        ("SHOP.Test.", "shop.test"),
+        ("SHOP.Test", "shop.test"),
         ("*.shop.test", "a.shop.test"),
         ("*.shop.test", "xn--bcher-kva.shop.test"),
         ("my_host.shop.test", "my_host.shop.test"),
@@ -291,6 +321,8 @@ def test_names_that_cover(pattern: str, name: str) -> None:
         ("*.*.test", "a.shop.test"),
         ("", "shop.test"),
         ("shop.test", "shop.test.evil"),
+        ("shop.test.", "shop.test"),
+        ("*.shop.test.", "a.shop.test"),
     ],
 )
 def test_names_that_do_not_cover(pattern: str, name: str) -> None:
@@ -315,6 +347,17 @@ def test_names_that_do_not_cover(pattern: str, name: str) -> None:
             "192.0.2.1",
             Mismatch("ip_not_in_san", ("c.test", "192.0.2.2")),
         ),
+        (named("a.test", "c.test."), "c.test", Mismatch("trailing_dot", ("c.test.",))),
+        (named("*.c.test."), "a.c.test", Mismatch("trailing_dot", ("*.c.test.",))),
+        (named("a.test", "c.test"), "www.c.test", Mismatch("www", ("c.test",))),
+        (named("a.test", "WWW.c.test"), "c.test", Mismatch("www", ("WWW.c.test",))),
+        (read_with("straße.test"), "xn--strae-oqa.test", Mismatch("idna", ("straße.test",))),
+        (read_with("*.BÜCHER.test"), "a.xn--bcher-kva.test", Mismatch("idna", ("*.BÜCHER.test",))),
+        (read_with("büro.test"), "xn--bcher-kva.test", Mismatch("not_in_san", ("büro.test",))),
+        (read_with("\ufffe.test"), "xn--bcher-kva.test", Mismatch("not_in_san", ("\ufffe.test",))),
+        (named("strasse.test"), "xn--strae-oqa.test", Mismatch("idna", ("strasse.test",))),
+        (named("xn--strae-oqa.test"), "xn--strae-oqa.test", None),
+        (named("a.test"), "xn--not-a-label-.test", Mismatch("not_in_san", ("a.test",))),
         (named(common_name="c.test"), "c.test", Mismatch("cn_only", ("c.test",))),
         (named(common_name="*.c.test"), "a.c.test", Mismatch("cn_only", ("*.c.test",))),
         (named(common_name="d.test"), "c.test", Mismatch("no_san", ())),

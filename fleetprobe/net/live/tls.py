@@ -14,9 +14,10 @@ from functools import cache
 
 from OpenSSL import SSL, crypto
 
-from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.handshake import CHAIN_BYTES, MOST_CAS, Handshake, Hello
 from fleetprobe.net.interface import Event, Fault, Received, Stream, TcpInfo
 from fleetprobe.net.live import trust
+from fleetprobe.net.live.dear import CHEAP_BYTES, Price
 from fleetprobe.net.live.tls_hello import connection_for, every_cipher, only_p256, outgoing
 from fleetprobe.net.path import Hole
 
@@ -28,8 +29,9 @@ _LOGGED = 64
 _BARREN_BYTES = 128 * 1024
 """Bytes of records without application data after which a TLS stream is given up; one record holds 16 KiB."""
 _CONTEXTS = 64
-_MOST_CAS = 10
-"""Of one chain; real ones have three. What OpenSSL spends on each is in the hands of whoever presents it."""
+_ILLEGAL_PARAMETER = 2, 47
+"""The fatal alert (RFC 8446 §6) with which OpenSSL refuses a chain above CHAIN_BYTES, among other things."""
+_HEAR_OUT_S = 1.0
 _AUTHORITIES, _AUTHORITY_CHARS = 8, 256
 _LEGACY_SERVER_CONNECT = 0x4
 """SSL_OP_LEGACY_SERVER_CONNECT of SSL_CTX_set_options(3), which pyOpenSSL does not name."""
@@ -57,6 +59,8 @@ class _Seen:
     alerts_received: list[tuple[int, int]] = field(default_factory=list)
     alerts_sent: list[tuple[int, int]] = field(default_factory=list)
     verify_errors: list[tuple[int, int]] = field(default_factory=list)
+    price: Price = field(default_factory=Price)
+    too_dear: bool = False
 
 
 class Handshaker:
@@ -105,6 +109,8 @@ class Handshaker:
         while True:
             outcome = _step(connection, seen)
             if isinstance(outcome, Fault):
+                if _ILLEGAL_PARAMETER in seen.alerts_sent:
+                    await self._hear_out(stream, seen, until_s)
                 return outcome
             fault = await _send_out(stream, connection, seen, until_s)
             if fault is not None:
@@ -123,6 +129,13 @@ class Handshaker:
             waiting = self._clock()
             await self._turn()
             queued_s += self._clock() - waiting
+
+    async def _hear_out(self, stream: Stream, seen: _Seen, until_s: float) -> None:
+        """Count what still comes when OpenSSL may have refused the length of the chain, of which it reads the head."""
+        until_s = min(until_s, self._clock() + _HEAR_OUT_S)
+        while seen.received < CHAIN_BYTES and (got := await stream.receive(_READ_BYTES, until_s)).data:
+            seen.received += len(got.data)
+            seen.at_s = seen.heard_s = got.at_s
 
     async def _hear_last_words(self, stream: Stream, connection: SSL.Connection, seen: _Seen) -> None:
         """Read what was already there when sending failed: an alert says more than the reset behind it."""
@@ -304,6 +317,7 @@ def _answer(
         chain_der=_ders(chain),
         path_der=_ders(path),
         verify_errors=tuple(seen.verify_errors),
+        too_dear=seen.too_dear,
         client_certificate_requested=seen.certificate_requested,
         client_authorities=tuple(_named(one) for one in authorities[:_AUTHORITIES]),
         client_authority_count=len(authorities),
@@ -330,11 +344,14 @@ def _unacked(seen: _Seen, info: TcpInfo | None) -> int:
     return max(0, seen.sent - (info.bytes_acked - seen.acked_before))
 
 
-def _on_verify(connection: SSL.Connection, _: crypto.X509, code: int, depth: int, ok: int) -> bool:
+def _on_verify(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
     seen = connection.get_app_data()
     if not ok and len(seen.verify_errors) < _LOGGED:
         seen.verify_errors.append((code, depth))
-    return True
+    if ok and seen.received > CHEAP_BYTES:
+        # Once for each certificate, from the path's end downwards, before its key is used and before names are.
+        seen.too_dear = seen.price.too_dear(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
+    return not seen.too_dear
 
 
 def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
@@ -375,7 +392,7 @@ def _context() -> SSL.Context:
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_verify(SSL.VERIFY_PEER, _on_verify)
-    context.set_verify_depth(_MOST_CAS)
+    context.set_verify_depth(MOST_CAS)
     context.set_info_callback(_on_info)
     context.set_ocsp_client_callback(_on_staple)
     return context
