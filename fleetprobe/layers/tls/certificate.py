@@ -62,6 +62,8 @@ class Certificate:
     """Subject and issuer are the same, and its own key verifies it."""
     key_sha256: str = ""
     """Of the public key with its algorithm (SubjectPublicKeyInfo), upper-case hex: equal for cross-signed twins."""
+    key_id: str | None = None
+    """Its own key by the name that its issuer gave it (subject key identifier), hex."""
     issuer_key_id: str | None = None
     """The key that signed it, as it states itself (authority key identifier), hex."""
     path_length: int | None = None
@@ -75,8 +77,6 @@ class Certificate:
     """Its extended key usages, by name where they have one; none: any."""
     must_staple: bool = False
     """It promises a stapled OCSP answer (RFC 7633)."""
-    key_id: str | None = None
-    """Its own key, as it states it (subject key identifier), hex."""
     strict_faults: tuple[int, ...] = ()
     """X509_V_ERR numbers that a strict reading of RFC 5280 has against it as a part of a chain; see `strict`."""
     unread: tuple[str, ...] = ()
@@ -180,6 +180,7 @@ class _Reader:
             is_ca=is_ca,
             self_signed=_self_signed(certificate, extensions),
             key_sha256=key_sha256,
+            key_id=key_id,
             issuer_key_id=issuer_key_id,
             path_length=path_length,
             permitted_names=permitted,
@@ -187,7 +188,6 @@ class _Reader:
             signs_certificates=_signs_certificates(extensions),
             purposes=_purposes(extensions),
             must_staple=_must_staple(extensions),
-            key_id=key_id,
             strict_faults=strict_faults(certificate, extensions),
             unread=extensions.unread,
         )

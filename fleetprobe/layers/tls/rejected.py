@@ -36,7 +36,9 @@ def rejections(facts: TlsFacts, path: Sequence[Certificate]) -> Iterator[Finding
     depths: dict[int, int] = {}
     for code, depth in facts.handshake.verify_errors:
         depths.setdefault(code, depth)
-    if BAD_SIGNATURE in depths:
+    closed = facts.repair is not None and facts.repair.anchor is not None and facts.repair.added
+    # An issuer of the right name and another key stands in for the one that is missing.
+    if BAD_SIGNATURE in depths and not closed:
         yield _bad_signature(facts, path, depths[BAD_SIGNATURE])
     if _TOO_LONG in depths:
         yield _too_long(facts, depths[_TOO_LONG])
@@ -61,7 +63,7 @@ def another_key(facts: TlsFacts, child: Certificate) -> Finding | None:
     if not trials or any(one.fits is not False for one in trials):
         return None
     summary = f"{facts.address} presents an issuer whose key did not sign its certificate: {show(child.issuer)}"
-    return found("tls.bad_signature", summary, {**_codes(facts), **_signature(facts, child)})
+    return found("tls.bad_signature", summary, {**_codes(facts), **_signature(facts, child)}, settled=False)
 
 
 def _bad_signature(facts: TlsFacts, path: Sequence[Certificate], depth: int) -> Finding:
@@ -71,7 +73,7 @@ def _bad_signature(facts: TlsFacts, path: Sequence[Certificate], depth: int) -> 
     name = show(child.issuer) if child else "its issuer"
     summary = f"the {role(depth)} of {facts.address} was not signed by the key of {name}"
     evidence = _signature(facts, child) if child else {}
-    return found("tls.bad_signature", summary, {**_codes(facts), **_named(depth, child), **evidence})
+    return found("tls.bad_signature", summary, {**_codes(facts), **_named(depth, child), **evidence}, settled=False)
 
 
 def _meant(facts: TlsFacts, child: Certificate, issuer: Certificate) -> bool:
@@ -96,7 +98,7 @@ def _namesake(facts: TlsFacts, child: Certificate, depth: int) -> Finding:
         return found("tls.untrusted_root", summary, evidence)
     summary = f"no issuer found for the chain of {facts.address}: the trusted {show(child.issuer)} has another key"
     evidence["issuer_wanted"] = child.issuer[:TEXT_CHARS]
-    return found("tls.issuer_unknown", summary, evidence, confidence=Confidence.INFERRED)
+    return found("tls.issuer_unknown", summary, evidence, confidence=Confidence.INFERRED, settled=False)
 
 
 def _too_long(facts: TlsFacts, depth: int) -> Finding:
