@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from benchmarks.netns import where
 from fleetprobe.layers.tls import certificate
@@ -117,10 +117,10 @@ class _InMemory:
     def __init__(self, chain: Dear) -> None:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
-        context.use_certificate(crypto.load_certificate(crypto.FILETYPE_ASN1, chain.ders[0]))
-        context.use_privatekey(crypto.PKey.from_cryptography_key(chain.key))
+        context.use_certificate(x509.load_der_x509_certificate(chain.ders[0]))
+        context.use_privatekey(chain.key)
         for der in chain.ders[1:]:
-            context.add_extra_chain_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, der))
+            context.add_extra_chain_cert(x509.load_der_x509_certificate(der))
         self._server = SSL.Connection(context, None)
         self._server.set_accept_state()
         self._since_s = time.process_time()

@@ -1,8 +1,8 @@
 """Certificates that nobody would issue: `python -m benchmarks.soak_certificates -o FILE`.
 
 100,000 chains of the lab, one certificate of each bent at random: bytes changed, cut out, put in, lengths made false.
-Each is priced, read, tried against its issuers, judged and recorded as after a handshake. Nothing may be raised, none may
-take longer than 100 ms of processor time, and none that OpenSSL rejects may pass.
+Each is priced, read, tried against its issuers, judged and recorded as after a handshake. Nothing may be raised, none
+may take longer than 100 ms of processor time, and none that OpenSSL rejects may pass.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def diagnose(
 ) -> tuple[bool, bool]:
     """Whether the bent certificate is unreadable, and whether the target passes."""
     price = Price()
-    too_dear = any([price.too_dear(der) for der in reversed(ders)])
+    too_dear = any(price.too_dear(der) for der in reversed(ders))
     seen = Handshake(
         started_s=0.0, ended_s=0.01, chain_der=ders, path_der=ders, verify_errors=errors, too_dear=too_dear,
         fault=Fault(Event.ERROR, detail="tls") if too_dear else None,

@@ -130,7 +130,8 @@ def test_each_cause_gives_one_finding_in_the_order_of_the_table(case: tuple[TlsF
 
 def test_every_code_of_this_kind_occurs_above_and_lets_the_climb_go_on() -> None:
     assert {code for _, some in REJECTED.values() for code in some} >= rejected.EMITS
-    assert LAYER.goes_on >= rejected.EMITS
+    # The handshake is broken off for other chains of this code.
+    assert rejected.EMITS - LAYER.goes_on == {"tls.chain_oversize"}
 
 
 errors = st.lists(st.tuples(st.integers(1, 120), st.integers(0, 6)), min_size=1, max_size=6)

@@ -71,5 +71,6 @@ LAYER = Layer(
     duration="tls_handshake_duration_ms",
     everywhere=False,
     witnesses=(Witness(name="again", when=exchange.SILENT),),
-    goes_on=chain.EMITS,
+    # A chain that is too large or too dear ends the handshake, and with it the climb.
+    goes_on=chain.EMITS - exchange.EMITS,
 )
