@@ -40,6 +40,8 @@ class World:
     stranger: Authority
     nobody: Authority
     """Presented by no host, neither root nor intermediate."""
+    inspector: Authority
+    """That of a box which opens what passes it."""
     now: datetime
     two_intermediates: tuple[Issued, Issued]
     """Upper and lower, below the trusted root."""
@@ -69,7 +71,8 @@ def make_world(now: datetime) -> World:
     life = (now - 60 * _DAY, now + 365 * _DAY)
     upper = issue_authority("Lab Policy CA", lab.root, life, Rights(path_length=1))
     two = upper, issue_authority("Lab Issuing CA", upper, life, _LAST)
-    return World(lab, _authority("Elsewhere", now), _authority("Nowhere", now), now, two)
+    elsewhere, nowhere, inspection = (_authority(owner, now) for owner in ("Elsewhere", "Nowhere", "Inspection"))
+    return World(lab, elsewhere, nowhere, inspection, now, two)
 
 
 def chain(kind: Certificate, use: Use, world: World) -> Chain:
@@ -81,6 +84,8 @@ def chain(kind: Certificate, use: Use, world: World) -> Chain:
         authority = world.stranger
     elif kind is Certificate.UNKNOWN_ISSUER:
         authority = world.nobody
+    elif kind is Certificate.INTERCEPTED:
+        authority = world.inspector
     start, end = world.life
     if kind is Certificate.EXPIRED:
         start, end = world.now - 90 * _DAY, world.now - 3 * _DAY
@@ -117,6 +122,8 @@ def _sent_above(kind: Certificate, world: World) -> tuple[Issued, ...]:
     if kind in _ALONE:
         return ()
     match kind:
+        case Certificate.INTERCEPTED:
+            return (world.inspector.intermediate,)
         case Certificate.ROOT_NOT_SENT:
             return (theirs.intermediate,)
         case Certificate.UNTRUSTED_ROOT:

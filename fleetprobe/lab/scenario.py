@@ -112,6 +112,8 @@ class Certificate(StrEnum):
     """Leaf and intermediate of an authority that the lab does not trust."""
     MISSING_BOTH = "missing_both"
     """The leaf alone, from an authority that the lab does not trust and that other hosts present."""
+    INTERCEPTED = "intercepted"
+    """A chain without its root, from a box that vouches for whatever is asked for; no host presents its root."""
     EXPIRED_ISSUER = "expired_issuer"
     """The intermediate as it was before it was renewed, expired by now; other hosts present the new one."""
     LONG = "long"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fleetprobe.layer import Ground, Layer, Witness
 from fleetprobe.layers.tls import chain, default_certificate, exchange, large_hello, other_name, other_offer
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
+from fleetprobe.layers.tls.held import hold
 from fleetprobe.layers.tls.judge import EMITS, judge
 from fleetprobe.layers.tls.offer import asked_name, offer
 from fleetprobe.layers.tls.repair import pool, repair
@@ -28,7 +31,8 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     target = ground.target
     until_s = ground.until(ground.exchange_s, net.now())
     hole_s = ground.hole_s(info.rtt_ms if info else None)
-    hello = offer(target)
+    deciding, *others = ground.policy.trust.of(target)
+    hello = replace(offer(target), ca_file=deciding.file)
     handshake, stream = await net.handshake(ground.stream, hello, until_s, hole_s)
     last_word = None
     if stream is not None:
@@ -44,6 +48,9 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     certificates = tuple(known[der] for der in presented)
     path = tuple(known[der] for der in handshake.path_der)
     ders = {one.sha256: der for der, one in known.items()}
+    # What is too dear to verify once is not verified again.
+    affordable = not handshake.too_dear
+    again = affordable and bool(errors)
     text = ground.address.text
     address = f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}"
     errors = handshake.verify_errors
@@ -59,7 +66,9 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         trials=try_issuers(certificates, path, errors, ders),
         alpn_offered=hello.alpn,
         ca_file=target.ca_file,
-        repair=await repair(certificates, errors, ders, net, target.ca_file, ground.policy.as_of) if errors else None,
+        trust=deciding.label,
+        held=await hold(handshake, others if affordable else [], known, net),
+        repair=await repair(certificates, errors, ders, net, deciding.file, ground.policy.as_of) if again else None,
     )
 
 
