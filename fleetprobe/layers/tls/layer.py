@@ -50,7 +50,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     ders = {one.sha256: der for der, one in known.items()}
     # What is too dear to verify once is not verified again.
     affordable = not handshake.too_dear
-    again = affordable and bool(errors)
+    again = affordable and bool(handshake.verify_errors)
     text = ground.address.text
     address = f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}"
     errors = handshake.verify_errors
