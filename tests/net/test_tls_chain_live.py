@@ -45,6 +45,7 @@ SHOWN: dict[Kind, tuple[tuple[tuple[int, int], ...], str, list[str | None]]] = {
     Kind.MISSING_BOTH: (((20, 0), (21, 0)), "0", ["tls.issuer_unknown"]),
     Kind.ROOT_NOT_SENT: (((20, 1),), "01", ["tls.issuer_unknown"]),
     Kind.EXPIRED_ISSUER: (((10, 1),), "01R", ["tls.expired"]),
+    Kind.INTERCEPTED: (((20, 1),), "01", ["tls.issuer_unknown"]),
     Kind.BAD_SIGNATURE: (((7, 0),), "01R", ["tls.bad_signature"]),
     Kind.REKEYED: (((20, 0), (21, 0)), "0", ["tls.bad_signature"]),
     Kind.ISSUER_NOT_CA: (((79, 1), (26, 1), (25, 2), (32, 1)), "012R", ["tls.issuer_not_ca"]),

@@ -48,13 +48,12 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     certificates = tuple(known[der] for der in presented)
     path = tuple(known[der] for der in handshake.path_der)
     ders = {one.sha256: der for der, one in known.items()}
-    # What is too dear to verify once is not verified again.
-    affordable = not handshake.too_dear
-    again = affordable and bool(handshake.verify_errors)
+    # What is too dear to verify once is not verified again, and vouches for nothing.
+    affordable, errors = not handshake.too_dear, handshake.verify_errors
+    held_by = frozenset(one.sha256 for one in path) if affordable and not errors else frozenset()
     text = ground.address.text
     address = f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}"
-    errors = handshake.verify_errors
-    pool(net, certificates, frozenset() if errors else frozenset(one.sha256 for one in path), ders, address)
+    pool(net, certificates, held_by, ders, address)
     return TlsFacts(
         address=address,
         server_name=asked_name(target),
@@ -68,7 +67,10 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         ca_file=target.ca_file,
         trust=deciding.label,
         held=await hold(handshake, others if affordable else [], known, net),
-        repair=await repair(certificates, errors, ders, net, deciding.file, ground.policy.as_of) if again else None,
+        repair=(
+            await repair(certificates, errors, ders, net, deciding.file, ground.policy.as_of)
+            if errors and affordable else None
+        ),
     )
 
 
