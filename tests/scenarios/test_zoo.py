@@ -38,7 +38,7 @@ def test_the_zoo_is_large_and_real_servers_are_in_it(zoo: Zoo) -> None:
     players = Counter(type(server.player) for server in zoo.servers)
     assert len(zoo.servers) >= 100
     assert players[Nginx] >= 40 and players[OpenSsl] >= 40
-    assert {server.trust for server in zoo.servers} == set(zoo.book.bundles)
+    assert {store for server in zoo.servers for store in server.stores} == set(zoo.book.bundles)
 
 
 def test_every_server_has_one_result_and_stands_on_this_machine_alone(zoo: Zoo, records: Sequence[Row]) -> None:

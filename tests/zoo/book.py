@@ -14,7 +14,7 @@ DOMAIN = "zoo.test"
 _PER_ROW = 200
 _UNTIDY = frozenset({
     "tls.wrong_order", "tls.extra_certs", "tls.duplicate_certs", "tls.root_sent", "tls.cross_sign",
-    "tls.expiring", "tls.legacy_version", "tls.must_staple",
+    "tls.expiring", "tls.legacy_version", "tls.must_staple", "tls.pedantic",
 })
 
 
@@ -72,8 +72,8 @@ class Server:
     port: int
     target: str
     fields: Mapping[str, Any]
-    trust: str
-    """Name of the bundle that its target trusts."""
+    stores: tuple[str, ...]
+    """Names of the bundles that its target is held against; the first one decides."""
     expect: Expectation
     facts: Mapping[str, Any]
     """What must stand among the facts of what was found."""
@@ -82,6 +82,11 @@ class Server:
     def host(self) -> str:
         """The name, or address, that is asked for."""
         return self.target.partition("://")[2].rpartition(":")[0].strip("[]")
+
+    @property
+    def trust(self) -> str:
+        """The bundle that decides."""
+        return self.stores[0]
 
     @property
     def causes(self) -> tuple[str, ...]:
@@ -108,13 +113,14 @@ class Book:
 
     def add(
         self, name: str, truth: str, player: Player, presents: Sequence[Minted], expect: Expectation, *,
-        trust: str = "root", scheme: str = "https", host: str | None = None, v6: bool = False,
-        mended: Sequence[Minted] = (), reason: str | None = None, **fields: Any,
+        trust: str = "root", stores: Sequence[str] = (), scheme: str = "https", host: str | None = None,
+        v6: bool = False, mended: Sequence[Minted] = (), reason: str | None = None, **fields: Any,
     ) -> None:
         """Write one down.
 
-        `host` is the name asked for, by default the server's own (`own_name`); `mended` what it should present, where
-        the scan must find that out; `reason` why a name does not fit; `fields` are further ones of its target.
+        `trust` is its bundle, or `stores` several; `host` is the name asked for, by default the server's own
+        (`own_name`); `mended` what it should present, where the scan must find that out; `reason` why a name does not
+        fit; `fields` are further ones of its target.
         """
         assert name not in {server.name for server in self.servers}, name
         address, port = self.next_address, PORT
@@ -129,8 +135,8 @@ class Book:
         self.servers.append(Server(
             name=name, truth=truth, player=player, presents=tuple(presents),
             key=presents[0].key if presents else None, address=address, port=port,
-            target=f"{scheme}://{asked}:{port}", fields=fields, trust=trust, expect=expect,
-            facts=facts,
+            target=f"{scheme}://{asked}:{port}", fields=fields, stores=tuple(stores) or (trust,),
+            expect=expect, facts=facts,
         ))
 
 

@@ -110,12 +110,12 @@ def _sloppy(book: Book, known: Authorities) -> None:
     """What strict readers of RFC 5280 refuse and all others take."""
     ours = known.ours
     name = "s3_leaf_no_aki"
-    book.add(name, "no key identifiers", OPENSSL, ours.chain(name, key_ids=False), ok())
+    book.add(name, "no key identifiers", OPENSSL, ours.chain(name, key_ids=False), ok("tls.pedantic"))
     name = "s3_sloppy_private_ca"
     root = authority("Backyard CA", key_ids=False, basic_critical=False, key_usage=False)
     leaf = mint(Wish(name=own_name(name), hosts=(own_name(name),), key_ids=False), root)
     book.bundles["backyard"] = (root,)
-    book.add(name, "an authority made by hand, trusted", NGINX, [leaf], ok(), trust="backyard")
+    book.add(name, "an authority made by hand, trusted", NGINX, [leaf], ok("tls.pedantic"), trust="backyard")
 
 
 def _weak(book: Book, known: Authorities) -> None:

@@ -50,8 +50,9 @@ def openssl_command(server: Server, directory: Path, program: str) -> list[str]:
 
 
 def _entry(server: Server) -> dict[str, object]:
-    service_takes_trust = not server.target.startswith("http://")
-    trust = {"ca_file": f"{server.trust}.pem"} if service_takes_trust else {}
+    trust = {"ca_file": f"{server.trust}.pem"} if len(server.stores) == 1 else {"trust": ",".join(server.stores)}
+    if server.target.startswith("http://"):
+        trust = {}
     return {"target": server.target, **server.fields, **trust, "labels": {"case": server.name}}
 
 

@@ -30,7 +30,7 @@ def _other_names(book: Book, known: Authorities) -> None:
     _add(book, known, "k_name_mismatch", "for another name", NGINX, (f"else.{DOMAIN}",), None, "not_in_san")
     with_www = (f"www.shop.{DOMAIN}",)
     _add(book, known, "k_www_missing", "for the name with www alone", OPENSSL, with_www, f"shop.{DOMAIN}",
-         "not_in_san")
+         "www")
     _add(book, known, "k_cn_only", "the name stands in the common name alone", NGINX, (), None, "cn_only")
     own = own_name("k_empty_subject")
     chain = known.ours.chain("k_empty_subject", name=None, hosts=(own,))
@@ -96,4 +96,4 @@ def _unusual(book: Book, known: Authorities) -> None:
         _add(book, known, name, truth, player, (held,), asked, None)
     name, held = "k_idn_2003_eszett", f"strasse.{DOMAIN}"
     _add(book, known, name, "for the name that IDNA 2003 makes of it", OPENSSL, (held,), f"straße.{DOMAIN}",
-         "not_in_san")
+         "idna")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ _AT_ONCE = 12
 
 def scan(zoo: Zoo, output: Path, *, seed: int = 0, python: str = sys.executable) -> list[Row]:
     """All records of one run, in the order of the seed. Raises RuntimeError where the run itself went wrong."""
+    stores = (f"{name}={zoo.directory / name}.pem" for name in sorted({*_labels(zoo)}))
     command = [
         python, "-m", "fleetprobe", "scan", "-i", str(zoo.inventory), "-o", str(output), "--no-config", "-q",
         "--seed", str(seed), "--allow", "127.0.0.0/8", "--allow", "::1/128", "--vantage", "zoo",
@@ -32,6 +33,7 @@ def scan(zoo: Zoo, output: Path, *, seed: int = 0, python: str = sys.executable)
         "--concurrency", str(_AT_ONCE),
         # Nothing is learnt from an earlier run, and none learns from this one.
         "--pool", "none",
+        *(word for store in stores for word in ("--trust-store", store)),
     ]
     ran = subprocess.run(
         command, env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
@@ -41,6 +43,13 @@ def scan(zoo: Zoo, output: Path, *, seed: int = 0, python: str = sys.executable)
         raise RuntimeError(f"the scan ended with {ran.returncode}: {ran.stderr[-2000:]}")
     with open(output, encoding="ascii") as lines:
         return [json.loads(line) for line in lines]
+
+
+def _labels(zoo: Zoo) -> Iterator[str]:
+    """Bundles that targets call by a label."""
+    for server in zoo.servers:
+        if len(server.stores) > 1:
+            yield from server.stores
 
 
 def wrong(zoo: Zoo, records: Sequence[Row]) -> dict[str, str]:
