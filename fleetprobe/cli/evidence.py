@@ -106,7 +106,10 @@ def _end(facts: Facts, address: str, port: str) -> str:
 def _tls(facts: Facts, now: datetime) -> list[str]:
     event = _word(facts, "event")
     alerts = [_word(alert, "name") for alert in _rows(facts.get("alerts_received"))]
+    before = facts.get("upgrade")
+    talk = before if isinstance(before, Mapping) else facts
     first = [
+        _pair("after", talk, "starttls"),
         _word(facts, "protocol_version"),
         _word(facts, "cipher"),
         _word(facts, "alpn"),
@@ -114,6 +117,8 @@ def _tls(facts: Facts, now: datetime) -> list[str]:
         f"alert {alerts[0]}" if alerts else "",
         _word(facts, "errno_name"),
         _pair("began with", facts, "first_bytes"),
+        _pair("said", facts, "said"),
+        _pair("behind it", facts, "surplus"),
     ]
     leaf = next(iter(_rows(facts.get("certificates"))), {})
     second = [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetprobe.layers.first_bytes import printable
+from fleetprobe.layers.starttls.facts import UpgradeFacts
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
 from fleetprobe.layers.tls.graph import Trial
@@ -51,6 +52,7 @@ class TlsFacts:
     | trust_anchor | {subject, sha256, not_after} | where that path ends, when nothing is wrong with it but dates |
     | verify_errors | list of {code, depth} | X509_V_ERR numbers in the order OpenSSL met them |
     | ocsp_staple_bytes | int | size of the stapled answer, 0 without |
+    | upgrade | {starttls, said, offer, duration_ms, …} | the dialogue in plain text before it, where there was one |
     """
 
     address: str
@@ -65,6 +67,8 @@ class TlsFacts:
     """The path that OpenSSL built, read; leaf first."""
     trials: tuple[Trial, ...] = ()
     """Where OpenSSL stopped: which of the issuers that bear the right name have signed."""
+    upgrade: UpgradeFacts | None = None
+    """What was said in plain text before the handshake, by a service that begins so."""
 
     @property
     def chain_der(self) -> tuple[bytes, ...]:
@@ -135,6 +139,7 @@ class TlsFacts:
             "protocol_version": seen.protocol_version,
             "cipher": seen.cipher,
             "alpn": seen.alpn,
+            "upgrade": self.upgrade.brief() if self.upgrade else None,
             **self._chain(),
         }
         return {name: value for name, value in facts.items() if value is not None}
