@@ -51,7 +51,7 @@ class UpgradeFacts:
     @property
     def looks_like(self) -> str | None:
         """The protocol that the first bytes belong to."""
-        return name_protocol(self.before + self.said)
+        return name_protocol(self.before + self.said + self.surplus)
 
     @property
     def hole(self) -> Hole | None:

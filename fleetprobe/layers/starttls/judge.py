@@ -23,7 +23,7 @@ EMITS: Final = tls.EMITS | BREAKS | {
     "tls.starttls_refused", "tls.starttls_injected", "app.no_banner", "app.protocol_mismatch", "app.unexpected",
 }
 
-_BLANKED: Final = re.compile(rb"(?<![\w-])X{4,}[A-Z]?(?![\w-])|\*{8,}")
+_BLANKED: Final = re.compile(rb"(?:^|(?<=\s)|(?<=[0-9]-))X{4,}[A-Z]?(?![\w-])|\*{8,}")
 """Words that a filter has painted over so that the length stays, as Cisco's inspection of SMTP does."""
 _UNKNOWN_COMMAND: Final = re.compile(rb"50[02][ -]")
 _IN_LINES: Final = frozenset({"smtp", "imap", "pop3", "ftp"})
@@ -49,7 +49,8 @@ def judge(facts: UpgradeFacts | TlsFacts, policy: Policy) -> Sequence[Finding]:
 def _said(facts: UpgradeFacts) -> Finding:
     match facts.word:
         case Word.READY:
-            return _injected(facts)
+            # The whole agreement of PostgreSQL is an S, and so is the beginning of another greeting.
+            return _foreign(facts) if facts.service == "postgres" and facts.looks_like else _injected(facts)
         case Word.NOT_OFFERED:
             return _not_offered(facts)
         case Word.REFUSED:
@@ -109,15 +110,15 @@ def _no_upgrade(facts: UpgradeFacts, summary: str, how: str, *, stripped: bool) 
 
 
 def _foreign(facts: UpgradeFacts) -> Finding:
-    peer, heard = facts.ending.peer, facts.before + facts.said
+    peer = facts.ending.peer
     like = facts.looks_like
     if like in ("TLS", "TLS alert"):
         what = "speaks TLS from the first byte"
-    elif like is not None and like.lower() != facts.service:
+    elif like is not None and facts.service not in like.lower():
         what = f"speaks {like}, not {_named(facts)}"
     else:
         what = f"does not speak {_named(facts)} as it should"
-    summary = f'{peer} {what}: "{_words(heard if facts.stage is Stage.GREETING else facts.said)}"'
+    summary = f'{peer} {what}: "{_words(facts.said + facts.surplus)}"'
     return found("app.protocol_mismatch", summary, facts.record())
 
 

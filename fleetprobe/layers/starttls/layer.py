@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from fleetprobe.layer import Ground, Witness
 from fleetprobe.layers.conversation import Conversation, Phase
+from fleetprobe.layers.starttls import judge
 from fleetprobe.layers.starttls.dialogues import DIALOGUES
 from fleetprobe.layers.starttls.facts import UpgradeFacts
-from fleetprobe.layers.starttls.judge import EMITS, judge
 from fleetprobe.layers.starttls.talk import Caller, Question, Reply, Stage, Word
 from fleetprobe.layers.tls import exchange
 from fleetprobe.layers.tls import layer as tls
@@ -114,8 +114,8 @@ class _Talk:
 LAYER = replace(
     tls.LAYER,
     probe=probe,
-    judge=judge,
-    emits=EMITS,
+    judge=judge.judge,
+    emits=judge.EMITS,
     # A hello alone, as the other witnesses of TLS say it, is not what these services wait for.
     witnesses=(Witness(name="again", when=exchange.SILENT | {"app.no_banner"}),),
 )

@@ -74,8 +74,8 @@ def _numbered(meaning: Callable[[_Numbered], Word], *, free_lines: bool = False)
             if number is not None and same and number[2] != b"-":
                 if free_lines and int(number[1]) in _PRELIMINARY:
                     # "Ready in so many minutes": the reply that counts is still to come.
-                    rest = read(data[line.end :])
-                    return Reply(rest.word, line.end + rest.taken) if rest else None
+                    lines.clear()
+                    continue
                 reply = _Numbered(int(number[1]), tuple(lines), line.end)
                 return Reply(meaning(reply), line.end)
         return None
