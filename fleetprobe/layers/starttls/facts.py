@@ -60,7 +60,8 @@ class UpgradeFacts:
 
     def record(self) -> Mapping[str, Any]:
         """The facts as JSON-ready values."""
-        return {**self._talk(), **self.ending.record()}
+        told = {**self._talk(), **self.ending.record()}
+        return {name: value for name, value in told.items() if value is not None}
 
     def brief(self) -> Mapping[str, Any]:
         """What of them stands beside the facts of the handshake that followed."""
