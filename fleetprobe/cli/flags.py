@@ -207,6 +207,15 @@ class Probing:
             help="Trust these certificate authorities in place of the system's.",
         ),
     ] = None
+    pool: Annotated[
+        str | None,
+        flag(
+            "--pool",
+            metavar="FILE|none",
+            show_default="in the user's cache directory",
+            help="Where CA certificates that servers present are kept between runs; they carry no trust.",
+        ),
+    ] = None
     expiring: Annotated[
         str,
         flag(

@@ -23,6 +23,7 @@ from fleetprobe.engine.descriptors import TooFewDescriptors
 from fleetprobe.inventory.read import STDIN, InventoryError, entries
 from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.net.live.trust import UnusableTrust
+from fleetprobe.pool_file import UnusablePool, default_path
 from fleetprobe.scan import EXIT_LOCKED, EXIT_OUTPUT, EXIT_USAGE, Ended, Options, Row, Watch, run
 from fleetprobe.sinks.jsonl import OutputError, OutputExists, OutputLocked
 
@@ -35,6 +36,7 @@ _EXITS: dict[type[Exception], int] = {
     InventoryError: EXIT_USAGE,
     TooFewDescriptors: EXIT_USAGE,
     UnusableTrust: EXIT_USAGE,
+    UnusablePool: EXIT_USAGE,
     OutputExists: EXIT_USAGE,
     OutputLocked: EXIT_LOCKED,
     OutputError: EXIT_OUTPUT,
@@ -71,6 +73,7 @@ def options_of(
         families=families,
         resolvers=resolvers(probing.resolver or ()),
         ca_file=probing.ca_file,
+        pool=_pool(probing.pool),
         policy=Policy(
             connect_s=probing.timeout,
             exchange_s=max(Policy().exchange_s, probing.timeout),
@@ -101,6 +104,7 @@ def execute(options: Options, watch: Watch) -> Ended | int:
         InventoryError,
         TooFewDescriptors,
         UnusableTrust,
+        UnusablePool,
         OutputExists,
         OutputLocked,
         OutputError,
@@ -128,6 +132,14 @@ def count(options: Options) -> int | None:
     with suppress(InventoryError):
         return len({entry.target_id for entry in found})
     return None
+
+
+def _pool(named: str | None) -> str | None:
+    """The file of the pool; a user without a home has none unless it is named."""
+    if named is not None:
+        return None if named == "none" else named
+    path = default_path()
+    return None if path is None else str(path)
 
 
 def _refuse_unreadable(paths: Sequence[str]) -> None:

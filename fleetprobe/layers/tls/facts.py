@@ -12,6 +12,7 @@ from fleetprobe.layers.starttls.facts import UpgradeFacts
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
 from fleetprobe.layers.tls.graph import Trial
+from fleetprobe.layers.tls.repair import Repair
 from fleetprobe.net.handshake import Handshake
 from fleetprobe.net.interface import Fault
 from fleetprobe.net.path import Hole
@@ -50,6 +51,8 @@ class TlsFacts:
     | certificates | list | the fields of the first of them, leaf first |
     | path_sha256 | list of hex | the path OpenSSL built, leaf first; its end may come from the trust store |
     | trust_anchor | {subject, sha256, not_after} | where that path ends, when nothing is wrong with it but dates |
+    | ca_file | text | the bundle that the target trusts in place of the run's |
+    | repair | {install_sha256, missing, verify_code, trust_anchor or untrusted_root} | the best path there is |
     | verify_errors | list of {code, depth} | X509_V_ERR numbers in the order OpenSSL met them |
     | ocsp_staple_bytes | int | size of the stapled answer, 0 without |
     | upgrade | {starttls, said, offer, duration_ms, …} | the dialogue in plain text before it, where there was one |
@@ -70,10 +73,15 @@ class TlsFacts:
     upgrade: UpgradeFacts | None = None
     """What was said in plain text before the handshake, by a service that begins so."""
 
+    ca_file: str | None = None
+    """The bundle that the target trusts in place of the run's."""
+    repair: Repair | None = None
+    """The best path with what other hosts present, where the presented one ends nowhere."""
+
     @property
-    def chain_der(self) -> tuple[bytes, ...]:
-        """Every certificate as presented, for the record's own certificate lines."""
-        return self.handshake.chain_der
+    def certificates_der(self) -> tuple[bytes, ...]:
+        """Every certificate that the facts name, for the record's own certificate lines."""
+        return tuple(dict.fromkeys((*self.handshake.chain_der, *self.handshake.path_der)))
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -185,6 +193,8 @@ class TlsFacts:
             "chain_sha256": list(self.fingerprints[:_HASHES]),
             "path_sha256": [one.sha256 for one in self.path[:_HASHES]],
             **trusted,
+            **({"ca_file": self.ca_file} if self.ca_file else {}),
+            **({"repair": self.repair.record()} if self.repair else {}),
             "certificates": [
                 one.record() if index == 0 else one.record(_ISSUER_NAMES_SHOWN)
                 for index, one in enumerate(self.certificates[:_READ_SHOWN])

@@ -9,6 +9,7 @@ from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
 from fleetprobe.layers.tls.judge import EMITS, judge
 from fleetprobe.layers.tls.offer import asked_name, offer
+from fleetprobe.layers.tls.repair import pool, repair
 from fleetprobe.net.interface import Event, Fault, Net
 
 _CERTIFICATES_READ = 16
@@ -43,15 +44,20 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     path = tuple(known[der] for der in handshake.path_der)
     ders = {one.sha256: der for der, one in known.items()}
     text = ground.address.text
+    address = f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}"
+    errors = handshake.verify_errors
+    pool(net, certificates, frozenset() if errors else frozenset(one.sha256 for one in path), ders, address)
     return TlsFacts(
-        address=f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}",
+        address=address,
         server_name=asked_name(target),
         handshake=handshake,
         certificates=certificates,
         rtt_ms=info.rtt_ms if info else None,
         last_word=last_word,
         path=path,
-        trials=try_issuers(certificates, path, handshake.verify_errors, ders),
+        trials=try_issuers(certificates, path, errors, ders),
+        ca_file=target.ca_file,
+        repair=await repair(certificates, errors, ders, net, target.ca_file, ground.policy.as_of) if errors else None,
     )
 
 

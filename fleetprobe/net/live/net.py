@@ -24,7 +24,9 @@ from fleetprobe.net.live.rst_origin import rst_origin
 from fleetprobe.net.live.survey import Surveyor
 from fleetprobe.net.live.tls import Handshaker
 from fleetprobe.net.path import DfSearch
+from fleetprobe.net.pool import Pool
 from fleetprobe.net.survey import Survey
+from fleetprobe.net.verified import Verified
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class LiveNet:
         self._surveyor = Surveyor(self._reactor, self._links, self._heard, self._holder)
         self._origins: dict[str, RstOrigin] = {}
         self._paths = KnownPaths()
+        self.pool = Pool()
         self._known_links: tuple[Link, ...] | None = None
         self._resolver = Resolver(servers, families, reactor=self._reactor)
         self._table = open_table()
@@ -173,6 +176,10 @@ class LiveNet:
         if hello.ca_file is None and self._ca_file is not None:
             hello = replace(hello, ca_file=self._ca_file)
         return await self._handshaker.handshake(stream, hello, until_s, hole_s)
+
+    async def verify(self, chain: Sequence[bytes], ca_file: str | None) -> Verified:
+        """A chain put together by hand, against the trust of a target."""
+        return await self._handshaker.verify(chain, ca_file or self._ca_file)
 
     def trust(self, ca_file: str | None = None) -> Mapping[str, object]:
         """Source, count and SHA-256 of the trust anchors; raises UnusableTrust."""
