@@ -7,6 +7,7 @@ import ssl
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from time import process_time
 from typing import Any
 
 import pytest
@@ -431,6 +432,22 @@ def test_xmpp_is_asked_for_by_name_in_the_command_too() -> None:
 
 
 CALLER = Caller("mx.test", None)
+
+
+@every
+@pytest.mark.parametrize("line", [
+    b"220-x\r\n", b"* x\r\n", b"+OK\r\n", b"E", b"220-" + b"XXXX " * 100, b"\x30\x84\0\0", XML + b"<stream:error ",
+    b"<stream:error ", b"</stream:features ", b" ",
+], ids=repr)
+def test_a_reader_that_is_given_ever_more_takes_no_time_worth_speaking_of(service: str, line: bytes) -> None:
+    endless = (line * TALK_BYTES)[:TALK_BYTES]
+    began = process_time()
+    for question in DIALOGUES[service].questions:
+        for count in range(1, READS + 1):
+            if question.read(endless[: TALK_BYTES * count // READS]) is not None:
+                break
+    # Measured: at most 0.2 s, for all the reads that one dialogue may take.
+    assert process_time() - began < 1.5
 HOSTILE = st.one_of(
     st.binary(max_size=400),
     st.lists(st.sampled_from([

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fleetprobe.layers.starttls.talk import (
     LINE_BYTES,
+    LINES,
     Caller,
     Dialogue,
     Question,
@@ -43,7 +44,9 @@ def _lines(data: bytes) -> Iterator[_Line]:
 
 
 def _too_long(data: bytes) -> bool:
-    return len(data) > LINE_BYTES and max(map(len, data.split(b"\n"))) > LINE_BYTES
+    if len(data) <= LINES:
+        return False
+    return data.count(b"\n") > LINES or max(map(len, data.split(b"\n"))) > LINE_BYTES
 
 
 # SMTP and FTP: three digits, a hyphen behind them where more lines follow.

@@ -23,7 +23,7 @@ from fleetprobe.layers.starttls.talk import (
 _PROLOG = re.compile(rb"\s*<\?xml[^<>]{0,256}\?>\s*")
 _FEATURES_END = re.compile(rb"</stream:features\s*>\s*|<stream:features\s*/>\s*")
 _OFFER = re.compile(rb"<starttls[\s/>]")
-_ERROR = re.compile(rb"<stream:error[\s>].*?(</stream:error\s*>|</stream:stream\s*>)", re.DOTALL)
+_ERROR, _ERROR_END = b"<stream:error", re.compile(rb"</stream:(error|stream)\s*>")
 _PROCEED = re.compile(rb"\s*<proceed(\s[^<>]*)?(/>|>\s*</proceed\s*>)")
 _FAILURE = re.compile(rb"\s*<failure(\s[^<>]*)?(/>|>)")
 _MESSAGE_BYTES = 4 * LINE_BYTES
@@ -42,12 +42,18 @@ def _features(data: bytes) -> Reply | None:
     opening = data[prolog.end() :] if prolog else data.lstrip()
     if not begins(opening, b"<stream:stream", *(() if prolog else (b"<?xml",))) or len(data) > _MESSAGE_BYTES:
         return foreign(data)
-    if error := _ERROR.search(data):
-        return Reply(Word.TURNED_AWAY, error.end())
+    if _ERROR in opening:
+        return _error(data, data.index(_ERROR))
     end = _FEATURES_END.search(data)
     if end is None:
         return None
     return Reply(Word.GOES_ON if _OFFER.search(data, 0, end.end()) else Word.NOT_OFFERED, end.end())
+
+
+def _error(data: bytes, start: int) -> Reply | None:
+    """An error ends the stream (RFC 6120 §4.9.1.1)."""
+    end = _ERROR_END.search(data, start)
+    return Reply(Word.TURNED_AWAY, end.end()) if end else None
 
 
 def _proceed(data: bytes) -> Reply | None:
@@ -56,9 +62,10 @@ def _proceed(data: bytes) -> Reply | None:
         return Reply(Word.READY, agreed.end())
     if refused := _FAILURE.match(data):
         return Reply(Word.REFUSED, refused.end())
-    if error := _ERROR.match(data):
-        return Reply(Word.TURNED_AWAY, error.end())
-    known = begins(data.lstrip(), b"<proceed", b"<failure", b"<stream:error")
+    words = data.lstrip()
+    if words.startswith(_ERROR) and len(data) <= LINE_BYTES:
+        return _error(data, 0)
+    known = begins(words, b"<proceed", b"<failure", _ERROR)
     return None if known and len(data) <= LINE_BYTES else foreign(data)
 
 
