@@ -113,7 +113,7 @@ def _tls(facts: Facts, now: datetime) -> list[str]:
         _word(facts, "protocol_version"),
         _word(facts, "cipher"),
         _word(facts, "alpn"),
-        "" if event == "completed" else f"{event} {_word(facts, 'phase')}".strip(),
+        "" if event in ("completed", "done") else f"{event} {_word(facts, 'phase')}".strip(),
         f"alert {alerts[0]}" if alerts else "",
         _word(facts, "errno_name"),
         _pair("began with", facts, "first_bytes"),

@@ -76,7 +76,7 @@ class UpgradeFacts:
             "starttls": self.service,
             "stage": str(self.stage),
             "answer": str(self.word) if self.word else None,
-            "said": printable(self.said, _SHOWN_CHARS) or None,
+            "said": printable(self.said.rstrip(b"\r\n"), _SHOWN_CHARS) or None,
             "offer": printable(self.before, _SHOWN_CHARS) or None,
             "unasked_bytes": len(self.unasked) or None,
             "unasked": printable(self.unasked, _EXTRA_CHARS) or None,

@@ -22,7 +22,7 @@ from fleetprobe.layers.tls.offer import asked_name
 from fleetprobe.net.interface import Net
 
 TALK_BYTES = 64 * 1024
-READS = 512
+READS = 256
 """Of one dialogue; an honest one takes one or two for each answer, and who drips bytes is left."""
 
 _READ_BYTES = 4096

@@ -14,7 +14,7 @@ LINE_BYTES = 4096
 """A line, or a message, longer than this belongs to no greeting (RFC 5321 §4.5.3.1.5: 512; RFC 9051 §4: 8192 at most,
 which no server comes near before anybody has logged in)."""
 
-LINES = 512
+LINES = 256
 """An answer of more lines than this is none: every reader looks at all of them whenever more has come."""
 
 
