@@ -56,7 +56,9 @@ def _said(facts: UpgradeFacts) -> Finding:
         case Word.REFUSED:
             return _refused(facts)
         case Word.TURNED_AWAY:
-            summary = f'{facts.ending.peer} speaks {_named(facts)} and turns us away: "{_words(facts.said)}"'
+            # XMPP puts its error behind the head of a stream.
+            error = facts.said[max(0, facts.said.find(b"<stream:error")) :]
+            summary = f'{facts.ending.peer} speaks {_named(facts)} and turns us away: "{_words(error)}"'
             return found("app.unexpected", summary, facts.record())
         case Word.FOREIGN:
             return _foreign(facts)
