@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -114,9 +115,10 @@ def _subject(der: bytes) -> str | None:
 
 def _lines(path: Path) -> Iterator[bytes]:
     try:
+        size = path.stat()
+        if not stat.S_ISREG(size.st_mode) or size.st_size > _MOST_FILE_BYTES:
+            raise UnusablePool(f"the pool {path!s:.200} is not a regular file of at most 128 MiB")
         with path.open("rb") as file:
-            if not path.is_file() or os.fstat(file.fileno()).st_size > _MOST_FILE_BYTES:
-                raise UnusablePool(f"the pool {path!s:.200} is not a regular file of at most 128 MiB")
             yield from file
     except FileNotFoundError:
         return

@@ -75,6 +75,8 @@ class Options:
     policy: Policy = field(default_factory=Policy)
     pool: str | None = None
     """Where CA certificates that hosts present are kept between runs; None: nowhere."""
+    pool_named: bool = False
+    """Whether somebody asked for that file, so that it must be usable."""
     run_deadline_s: float | None = None
     grace_s: float = 2.0
     vantage: str = field(default_factory=socket.gethostname)
@@ -126,7 +128,11 @@ async def _run(options: Options, watch: Watch) -> Ended:
 
 def _load_pool(options: Options, net: LiveNet) -> None:
     if options.pool is not None:
-        pool_file.load(Path(options.pool), net.pool)
+        try:
+            pool_file.load(Path(options.pool), net.pool)
+        except UnusablePool:
+            if options.pool_named:
+                raise
         net.pool.learnt = False
 
 

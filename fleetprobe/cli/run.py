@@ -74,6 +74,7 @@ def options_of(
         resolvers=resolvers(probing.resolver or ()),
         ca_file=probing.ca_file,
         pool=_pool(probing.pool),
+        pool_named=probing.pool is not None,
         policy=Policy(
             connect_s=probing.timeout,
             exchange_s=max(Policy().exchange_s, probing.timeout),
