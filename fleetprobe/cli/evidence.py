@@ -110,14 +110,19 @@ def _end(facts: Facts, address: str, port: str) -> str:
 def _tls(facts: Facts, now: datetime) -> list[str]:
     event = _word(facts, "event")
     alerts = [_word(alert, "name") for alert in _rows(facts.get("alerts_received"))]
+    before = facts.get("upgrade")
+    talk = before if isinstance(before, Mapping) else facts
     first = [
+        _pair("after", talk, "starttls"),
         _word(facts, "protocol_version"),
         _word(facts, "cipher"),
         _word(facts, "alpn"),
-        "" if event == "completed" else f"{event} {_word(facts, 'phase')}".strip(),
+        "" if event in ("completed", "done") else f"{event} {_word(facts, 'phase')}".strip(),
         f"alert {alerts[0]}" if alerts else "",
         _word(facts, "errno_name"),
         _pair("began with", facts, "first_bytes"),
+        _pair("said", facts, "said"),
+        _pair("behind it", facts, "surplus"),
     ]
     leaf = next(iter(_rows(facts.get("certificates"))), {})
     second = [

@@ -36,6 +36,8 @@ class Verb(StrEnum):
 
     HEAR = "hear"
     """Read until at least one byte has come."""
+    TAKE = "take"
+    """`take N`: read N bytes and leave what follows them: a ClientHello may come with what is said before it."""
     REQUEST = "request"
     """Read until a blank line has come: a whole HTTP request head."""
     TLS = "tls"

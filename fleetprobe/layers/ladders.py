@@ -9,6 +9,8 @@ from fleetprobe.layers import app, dns, ip, link, tcp
 from fleetprobe.layers.http import layer as http
 from fleetprobe.layers.mtu import judge as mtu
 from fleetprobe.layers.mtu import ladder, path
+from fleetprobe.layers.starttls import layer as starttls
+from fleetprobe.layers.starttls.dialogues import DIALOGUES
 from fleetprobe.layers.tls import default_certificate, large_hello, other_name, other_offer
 from fleetprobe.layers.tls import layer as tls
 from fleetprobe.model.target import Target
@@ -34,6 +36,7 @@ LADDERS: dict[str, Ladder] = {
     "http": _over_tcp(http.LAYER),
     "ssh": _over_tcp(app.LAYER),
     "banner": _over_tcp(app.LAYER),
+    **dict.fromkeys(DIALOGUES, _over_tcp(starttls.LAYER)),
 }
 
 _WITHOUT_NAMES: dict[str, Ladder] = {

@@ -14,11 +14,15 @@ from fleetprobe import settle
 from fleetprobe.codes.table import CODES
 from fleetprobe.layer import Judge, Ladder, Layer
 from fleetprobe.layers.ladders import LADDERS
+from fleetprobe.layers.starttls import layer as starttls
 
 ROOT = Path(__file__).parent.parent.parent
 SCENARIOS = ROOT / "fleetprobe" / "lab" / "scenarios"
-LAYERS: dict[str, Layer] = {layer.name: layer for ladder in LADDERS.values() for layer in ladder}
-"""Of tcp the one of the last ladder, with every witness."""
+STARTTLS = {f"{starttls.LAYER.name} behind a dialogue": starttls.LAYER}
+LAYERS: dict[str, Layer] = {
+    layer.name: layer for ladder in LADDERS.values() for layer in ladder if layer not in STARTTLS.values()
+} | STARTTLS
+"""Of tcp the one of the last ladder, with every witness; two rungs are called tls."""
 
 MADE_BY_THE_ENGINE = {
     "policy.denied", "local.bug", "input.invalid", "ip.address_partial", "ip.v4_only_broken", "ip.v6_only_broken",

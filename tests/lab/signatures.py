@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -123,6 +124,16 @@ def _not_tls(seen: Observation) -> bool:
 
 def _took(low_ms: float, high_ms: float) -> Callable[[Observation], bool]:
     return lambda seen: _all(seen, lambda a: low_ms <= a["ms"] <= high_ms)
+
+
+def _upgrade(ending: str, begins: str) -> Callable[[Observation], bool]:
+    """How the dialogue before TLS ended, and how all that was heard of it begins."""
+
+    def matches(address: dict[str, Any]) -> bool:
+        plain = address.get("plain", {"ending": None, "text": ""})
+        return plain["ending"] == ending and re.match(begins, plain["text"], re.DOTALL) is not None
+
+    return lambda seen: _all(seen, matches)
 
 
 def _both(*parts: Callable[[Observation], bool]) -> Callable[[Observation], bool]:
@@ -386,8 +397,18 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "mtu.black_hole": lambda seen: _sizes(
         seen, lambda a: _lost_coming(a, "own") or _lost_going(a, "long") or _lost_whole(a)
     ),
-    "app.no_banner": _ended("silent", some=False),
-    "app.protocol_mismatch": lambda seen: _all(seen, lambda a: a["answer"]["text"].startswith("220 ")),
+    "app.no_banner": _either(_ended("silent", some=False), _upgrade("silent", r"\Z")),
+    "app.protocol_mismatch": _either(
+        lambda seen: _all(seen, lambda a: _answer(a)["text"].startswith("220 ")), _upgrade("silent", r"SSH-")
+    ),
+    "app.unexpected": _upgrade("refused", r"554 |.{4}\xff|\* BYE"),
+    # What is refused is TLS: everything before it was as it should be.
+    "tls.starttls_refused": _either(
+        _upgrade("refused", r"220 .*\s250|\* OK|\+OK|N|.{4}\n|0.*x|220 |<\?xml "), _upgrade("closed", r"220 .*\s250"),
+    ),
+    "tls.starttls_injected": lambda seen: _all(
+        seen, lambda a: a["plain"]["ending"] == "agreed" and a["plain"]["extra"] > 0
+    ),
 }
 """Code to the marks by which it is known."""
 

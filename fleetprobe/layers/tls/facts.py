@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetprobe.layers.first_bytes import printable
+from fleetprobe.layers.starttls.facts import UpgradeFacts
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
 from fleetprobe.layers.tls.graph import Trial
@@ -56,6 +57,7 @@ class TlsFacts:
     | trust | text | the label of the store that it was verified against, which decides |
     | trusts | {label: {verify_errors, trust_anchor}} | the same for each, where the target names several |
     | ocsp_staple_bytes | int | size of the stapled answer, 0 without |
+    | upgrade | {starttls, said, offer, duration_ms, …} | the dialogue in plain text before it, where there was one |
     """
 
     address: str
@@ -76,6 +78,9 @@ class TlsFacts:
     """The label of the store that the handshake was verified against; it decides."""
     held: tuple[Held, ...] = ()
     """The further stores that the target names."""
+    upgrade: UpgradeFacts | None = None
+    """What was said in plain text before the handshake, by a service that begins so."""
+
     ca_file: str | None = None
     """The bundle that the target trusts in place of the run's."""
     repair: Repair | None = None
@@ -148,6 +153,7 @@ class TlsFacts:
             "protocol_version": seen.protocol_version,
             "cipher": seen.cipher,
             "alpn": seen.alpn,
+            "upgrade": self.upgrade.brief() if self.upgrade else None,
             **self._chain(),
         }
         return {name: value for name, value in facts.items() if value is not None}

@@ -38,7 +38,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     if stream is not None:
         ground.stream = stream
         late = handshake.client_certificate_requested and handshake.protocol_version == _SAYS_NO_LATE
-        if late and target.service == "tls":
+        if late and target.service != "https":
             # Only after our side of the handshake is done (RFC 8446 §4.4.2.4); before 1.3 its end is the acceptance.
             got = await stream.receive(1, ground.until(_LAST_WORD_S, net.now()))
             last_word = got.fault or (Fault(got.event) if got.event in (Event.CLOSED, Event.RESET) else None)
