@@ -19,7 +19,7 @@ _ENDED: Final = r"reset|\beof\b|closed|errno 104|empty reply|errno 0|SSL_ERROR_S
 WORDS: Final[Mapping[str, str]] = {
     "tls.missing_intermediate": r"incomplete|missing (intermediate|issuer)",
     "tls.untrusted_root": r"self[- ]signed (certificate )?(in|CA)|untrusted root|root .*not trusted",
-    "tls.self_signed": r"self[- ]signed( certificate)?\b(?! in| CA)",
+    "tls.self_signed": r"self[- ]signed(?!( certificate)? in| CA)",
     "tls.issuer_unknown": r"local issuer|first certificate|incomplete|unable to get issuer",
     "tls.bad_signature": r"signature failure|bad signature|signature (is )?invalid|signature.*(mismatch|does not)",
     "tls.issuer_not_ca": r"invalid CA|not a CA|cA must be|keyCertSign|key ?usage",
@@ -51,7 +51,7 @@ WORDS: Final[Mapping[str, str]] = {
     "tls.wrong_order": r"order", "tls.extra_certs": r"extra|unrelated|unused|not (part|needed)",
     "tls.duplicate_certs": r"duplicate|twice", "tls.root_sent": r"anchor|root", "tls.cross_sign": r"cross",
     "tls.expiring": r"expires? |days", "tls.legacy_version": r"TLS ?v?1(\.[01])?\b|deprecated|obsolete",
-    "tls.must_staple": r"must.?staple",
+    "tls.must_staple": r"must.?staple", "tls.pedantic": r"strict|key identifier|required extension",
 }
 """Code to the words that name it, by regular expression, whatever the case of the letters."""
 
