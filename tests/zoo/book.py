@@ -34,7 +34,8 @@ class OpenSsl:
     """Played by a process of `openssl s_server`."""
 
     arguments: tuple[str, ...] = ()
-    """Beside those for certificate, chain and address; `{file}` and `{authority}` as for nginx."""
+    """Beside those for certificate, chain and address; `{file}` and `{authority}` as for nginx, `{staple}`
+    for its OCSP answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ class Book:
     """The first port on ::1."""
     servers: list[Server] = field(default_factory=list)
     bundles: dict[str, tuple[Minted, ...]] = field(default_factory=dict)
+    staples: dict[str, bytes] = field(default_factory=dict)
+    """OCSP answers, by the name of the server that staples them."""
 
     @property
     def next_address(self) -> str:

@@ -7,7 +7,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.zoo.authorities import Authorities, authority, rsa_key
 from tests.zoo.book import DOMAIN, PROVEN, Book, Nginx, OpenSsl, fails, ok, own_name
-from tests.zoo.mint import YOUNG, Minted, Wish, forged, mint, names_twice, unknown_critical, unreadable_names
+from tests.zoo.mint import YOUNG, Minted, Wish, forged, mint, names_twice, staple, unknown_critical, unreadable_names
 
 NGINX, OPENSSL = Nginx(), OpenSsl()
 WEAK_NGINX = Nginx(("ssl_ciphers DEFAULT:@SECLEVEL=0",))
@@ -79,6 +79,11 @@ def _for_what(book: Book, known: Authorities) -> None:
     name = "s_must_staple_no_staple"
     book.add(name, "promises a stapled answer and gives none", NGINX, ours.chain(name, staple=True),
              ok("tls.must_staple"))
+    name = "s_must_staple_stapled"
+    promised = ours.chain(name, staple=True)
+    book.staples[name] = staple(promised[0], ours.lower)
+    book.add(name, "nothing: promises a stapled answer and gives it", OpenSsl(("-status_file", "{staple}")), promised,
+             ok())
 
 
 def _false_signatures(book: Book, known: Authorities) -> None:

@@ -21,6 +21,8 @@ def write_files(book: Book, directory: Path) -> None:
             file.touch(mode=0o600)
             file.write_bytes(pem(*server.presents) + key_pem(server.key))
             chain_of(server, directory).write_bytes(pem(*server.presents[1:]))
+    for name, staple in book.staples.items():
+        (directory / f"{name}.ocsp").write_bytes(staple)
     lines = [json.dumps(_entry(server)) for server in book.servers]
     (directory / INVENTORY).write_text("\n".join(lines) + "\n", encoding="ascii")
     (directory / NGINX_CONF).write_text(_nginx_conf(book, directory))
@@ -83,7 +85,8 @@ def _block(server: Server, directory: Path) -> str:
 
 
 def _filled(text: str, server: Server, directory: Path) -> str:
-    return text.format(file=file_of(server, directory), authority=directory / "root.pem")
+    staple = directory / f"{server.name}.ocsp"
+    return text.format(file=file_of(server, directory), authority=directory / "root.pem", staple=staple)
 
 
 def _plan(book: Book, directory: Path) -> list[dict[str, object]]:

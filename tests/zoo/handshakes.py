@@ -123,8 +123,8 @@ def _client_certificates(book: Book, known: Authorities) -> None:
     guessed = fails(wanted, how=("inferred", "observed"), without=("tls.dropped",))
     book.add(name, "wants a client certificate, leaves without a word", fenced, ours.chain(name), guessed, scheme="tls")
     name = "o_mtls_asyncio"
-    # Who closes after a request may have any reason.
-    closed = replace(fails("tcp.closed"), code=("tcp.closed", wanted))
+    # Who ends the connection after a request may have any reason, and whether by FIN or RST is a race.
+    closed = replace(fails("tcp.closed"), code=("tcp.closed", "tcp.reset", wanted))
     book.add(name, "the same, and it is told a request first", fenced, ours.chain(name), closed)
     for name, lines in (
         ("o_mtls_nginx_12", ("ssl_protocols TLSv1.2",)), ("o_mtls_nginx_13", ("ssl_protocols TLSv1.3",)),

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -124,6 +125,16 @@ def names_twice(wish: Wish, issuer: Minted) -> Minted:
     assert isinstance(issuer.key, ec.EllipticCurvePrivateKey)
     algorithm = bytes.fromhex("300a06082a8648ce3d040302")  # ecdsa-with-SHA256 (RFC 5758 §3.2)
     return Minted(_certificate(tbs, algorithm, issuer.key.sign(tbs, ec.ECDSA(hashes.SHA256()))), made.key)
+
+
+def staple(made: Minted, issuer: Minted) -> bytes:
+    """An OCSP answer (RFC 6960) that says the certificate is good, as a server staples it."""
+    good, since, until = ocsp.OCSPCertStatus.GOOD, NOW - DAY, NOW + DAY
+    builder = ocsp.OCSPResponseBuilder().add_response(
+        made.certificate, issuer.certificate, hashes.SHA256(), good, since, until, None, None,
+    )
+    signed = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer.certificate).sign(issuer.key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.DER)
 
 
 def forged(made: Minted) -> Minted:
