@@ -58,7 +58,8 @@ def _order(zoo: Zoo, directory: Path, seed: int) -> dict[str, Any]:
     told = verdicts(records)
     found = {"seed": seed, "seconds": seconds, "amended": amended, "wrong": wrong(zoo, records)}
     print(json.dumps(found), flush=True)
-    return {**found, "verdicts": {server.name: _class(server, told.get(server.name, ("none", ""))) for server in zoo.servers}}
+    classes = {server.name: _class(server, told.get(server.name, ("none", ""))) for server in zoo.servers}
+    return {**found, "verdicts": classes}
 
 
 def _class(server: Server, told: Sequence[str]) -> tuple[str, ...]:
