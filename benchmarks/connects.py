@@ -27,7 +27,10 @@ from typing import Any
 
 from benchmarks.netns import ROOT, where
 
-UNBOUNDED = ("--rate", "0", "--per-host", "0", "--per-prefix", "0", "--witnesses", "never", "--no-config", "-q")
+UNBOUNDED = (
+    "--rate", "0", "--per-host", "0", "--per-prefix", "0", "--witnesses", "never", "--no-config", "-q",
+    "--pool", "none",
+)
 
 
 @dataclass(frozen=True, slots=True)

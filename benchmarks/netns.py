@@ -105,7 +105,8 @@ def scan(
     inventory, output = world.state / f"{name}.txt", world.state / f"{name}.jsonl"
     inventory.write_text("".join(f"{target}\n" for target in targets))
     output.unlink(missing_ok=True)
-    argv = ["-m", "fleetprobe", "scan", "-i", str(inventory), "-o", str(output), "--no-config", "-q", *words]
+    argv = ["-m", "fleetprobe", "scan", "-i", str(inventory), "-o", str(output)]
+    argv += ["--no-config", "-q", "--pool", "none", *words]
     started = time.monotonic()
     with subprocess.Popen(
         world.command(Place.CLIENT, *argv), cwd=ROOT, stdout=subprocess.DEVNULL, **more

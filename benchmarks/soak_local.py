@@ -153,7 +153,8 @@ def _stopped(world: World, count: int) -> Told:
     """The whole process is stopped (SIGSTOP) again and again, as a busy or suspended machine would do."""
     inventory, output = world.state / "stop.txt", world.state / "stop.jsonl"
     inventory.write_text("".join(f"{target}\n" for target in _healthy(count)))
-    argv = ["-m", "fleetprobe", "scan", "-i", str(inventory), "-o", str(output), "--no-config", "-q", "--rate", "150"]
+    argv = ["-m", "fleetprobe", "scan", "-i", str(inventory), "-o", str(output)]
+    argv += ["--no-config", "-q", "--rate", "150", "--pool", "none"]
 
     def stop_and_go(pid: int) -> None:
         while True:

@@ -164,6 +164,7 @@ def found(
     supersedes: frozenset[str] = frozenset(),
     factor: str | None = None,
     final: bool = False,
+    settled: bool = True,
 ) -> Finding:
     """A finding with a code; state, what it proves and what else it could be come from the table of codes."""
     entry = CODES[code]
@@ -182,5 +183,6 @@ def found(
         supersedes=supersedes,
         factor=factor,
         final=final,
+        settled=settled,
         facts=facts,
     )

@@ -7,21 +7,19 @@ import base64
 import gc
 import hashlib
 import os
-import platform
-import resource
 import signal
 import socket
-import ssl
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
-from OpenSSL import SSL
 
+from fleetprobe import pool_file
 from fleetprobe.audit.causes import Causes, cause_id
 from fleetprobe.engine.budget import Gate, Guard, Manners, Network
 from fleetprobe.engine.descriptors import affordable, raise_limit, require_room
@@ -32,15 +30,19 @@ from fleetprobe.examination import Examination
 from fleetprobe.inventory.read import InventoryError, entries
 from fleetprobe.layers.ladders import ladder_of
 from fleetprobe.model.policy import Policy
-from fleetprobe.model.target import BadLine, Entry, Target
+from fleetprobe.model.target import BadLine, Entry
 from fleetprobe.model.verdict import Verdict
-from fleetprobe.model.version import RULES_VERSION, VERSION
 from fleetprobe.net.live.net import LiveNet
-from fleetprobe.net.live.trust import UnusableTrust
+from fleetprobe.net.live.stores import told_of, usable
+from fleetprobe.pool_file import UnusablePool
 from fleetprobe.record.columns import SCHEMA_VERSION
 from fleetprobe.record.line import encode
 from fleetprobe.record.result import bad_line_row, result_row
+from fleetprobe.segment import inventory_hash, run_end, run_start, uuid7
+from fleetprobe.settle import Fleet as Seen
+from fleetprobe.settle import settle
 from fleetprobe.sinks.jsonl import JsonlSink, OutputError
+from fleetprobe.sinks.reread import Spool
 
 Row = dict[str, Any]
 Watch = Callable[[Row], None]
@@ -70,8 +72,11 @@ class Options:
     deny: Sequence[Network] = ()
     families: frozenset[int] = frozenset({4, 6})
     resolvers: Sequence[str] | None = None
-    ca_file: str | None = None
     policy: Policy = field(default_factory=Policy)
+    pool: str | None = None
+    """Where CA certificates that hosts present are kept between runs; None: nowhere."""
+    pool_named: bool = False
+    """Whether somebody asked for that file, so that it must be usable."""
     run_deadline_s: float | None = None
     grace_s: float = 2.0
     vantage: str = field(default_factory=socket.gethostname)
@@ -105,18 +110,38 @@ def run(options: Options, watch: Watch = lambda row: None) -> Ended:
 
 
 async def _run(options: Options, watch: Watch) -> Ended:
-    net = LiveNet(servers=options.resolvers, families=options.families, ca_file=options.ca_file)
+    trust = options.policy.trust
+    net = LiveNet(servers=options.resolvers, families=options.families, ca_file=trust.of_run[0].file or None)
     try:
-        trust = net.trust()
-        source = _trusted(_source(options), net)
+        stores = told_of(trust, net)
+        await anyio.to_thread.run_sync(_load_pool, options, net)
+        source = usable(_to_the_end(_source(options)), trust, net)
         sinks = [JsonlSink(path, append=options.append) for path in options.outputs]
         scan = _Scan(options, watch, net, sinks, source)
         try:
-            return await scan.go(trust)
+            return await scan.go(stores)
         finally:
             await _closed(sinks, scan, options.grace_s)
+            _save_pool(options, net)
     finally:
         await net.close()
+
+
+def _load_pool(options: Options, net: LiveNet) -> None:
+    if options.pool is not None:
+        try:
+            pool_file.load(Path(options.pool), net.pool)
+        except UnusablePool:
+            if options.pool_named:
+                raise
+        net.pool.learnt = False
+
+
+def _save_pool(options: Options, net: LiveNet) -> None:
+    """What the run has learnt helps the next one; that it cannot be kept costs this one nothing."""
+    if options.pool is not None and net.pool.learnt:
+        with suppress(UnusablePool):
+            pool_file.save(Path(options.pool), net.pool)
 
 
 async def _closed(sinks: Sequence[JsonlSink], scan: _Scan, grace_s: float) -> None:
@@ -157,7 +182,7 @@ class _Scan:
         self._sinks = list(sinks)
         self._lost: list[JsonlSink] = []
         self._source = source
-        self._run_id = _uuid7()
+        self._run_id = uuid7()
         self._seq = 0
         self._states: Counter[str] = Counter()
         self._codes: Counter[str] = Counter()
@@ -166,13 +191,15 @@ class _Scan:
         self._causes = Causes()
         self._outcome = "completed"
         self._signal: signal.Signals | None = None
+        self._spool = Spool(sinks)
+        self._fleet = Seen()
 
     @property
     def stopped(self) -> bool:
         """Whether a signal asked us to end."""
         return self._signal is not None
 
-    async def go(self, trust: Mapping[str, object]) -> Ended:
+    async def go(self, stores: Mapping[str, Mapping[str, object]]) -> Ended:
         """From run_start to run_end."""
         options, started = self._options, self._net.now()
         gate = Gate(options.manners, Guard(options.allow, options.deny, options.families))
@@ -199,8 +226,9 @@ class _Scan:
                 loop.add_signal_handler(number, on_signal, number)
             if options.run_deadline_s is not None:
                 loop.call_later(options.run_deadline_s, stop, "deadline", options.grace_s)
-            self._write(self._run_start(trust))
+            self._write(self._run_start(stores))
             await fleet.run(feed)
+            await self._settle()
         known = feed.exhausted or self._outcome == "completed"
         for cause in self._causes.rows():
             self._write({**cause, "schema_version": SCHEMA_VERSION, "run_id": self._run_id})
@@ -215,10 +243,32 @@ class _Scan:
             self._write_certificates(result)
             row = result_row(result, self._run_id, self._options.vantage, 0)
             row["root_cause_id"] = self._root_cause(row, result.verdict)
-        self._states[row["state"]] += 1
-        if row["code"] is not None:
-            self._codes[row["code"]] += 1
+        self._count(row, 1)
+        self._fleet.see(row)
         self._write(row)
+        self._spool.keep(row)
+        await self._wait_for_room()
+
+    async def _settle(self) -> None:
+        """Amend what was written before its issuer was seen; the verdicts no longer depend on the order then."""
+        if not self._spool.unsettled or self.stopped:
+            return
+        try:
+            reread = await anyio.to_thread.run_sync(self._spool.reread, self._sinks)
+        except OutputError:
+            return  # what was written stands, and says itself that it is not settled
+        async for before, row in settle(reread, self._net, self._options.policy, self._fleet):
+            self._count(before, -1)
+            self._count({**before, **row["fields"]}, 1)
+            self._write(row)
+            await self._wait_for_room()
+
+    def _count(self, row: Mapping[str, Any], by: int) -> None:
+        self._states[row["state"]] += by
+        if row["code"] is not None:
+            self._codes[row["code"]] += by
+
+    async def _wait_for_room(self) -> None:
         for sink in self._sinks:
             if sink.congested:
                 await anyio.to_thread.run_sync(sink.wait_for_room, abandon_on_cancel=True)
@@ -235,7 +285,7 @@ class _Scan:
     def _write_certificates(self, result: Examination) -> None:
         """Each certificate once, before the first result that names it, or again when long forgotten."""
         for step in result.steps():
-            for der in getattr(step.facts, "chain_der", ()):
+            for der in getattr(step.facts, "certificates_der", ()):
                 sha256 = hashlib.sha256(der).hexdigest().upper()
                 if sha256 in self._certificates:
                     self._certificates.move_to_end(sha256)
@@ -243,7 +293,7 @@ class _Scan:
                 self._certificates[sha256] = None
                 if len(self._certificates) > _CERTIFICATES_KEPT:
                     self._certificates.popitem(last=False)
-                self._write({
+                row = {
                     "kind": "certificate",
                     "schema_version": SCHEMA_VERSION,
                     "run_id": self._run_id,
@@ -252,7 +302,9 @@ class _Scan:
                     # Half a certificate would be worth less than none: one too long for a line is left out.
                     "der_base64": base64.b64encode(der).decode("ascii") if len(der) <= _LONGEST_DER else None,
                     "truncated": len(der) > _LONGEST_DER,
-                })
+                }
+                self._write(row)
+                self._spool.keep(row)
 
     def _write(self, row: Row) -> None:
         row["seq"] = self._seq
@@ -273,55 +325,37 @@ class _Scan:
             self._sinks.remove(sink)
             self._lost.append(sink)
 
-    def _run_start(self, trust: Mapping[str, object]) -> Row:
+    def _run_start(self, stores: Mapping[str, Mapping[str, object]]) -> Row:
         options = self._options
-        return {
-            "kind": "run_start",
-            "schema_version": SCHEMA_VERSION,
-            "run_id": self._run_id,
-            "seq": 0,
-            "vantage": options.vantage,
-            "started_at": _utc_now(),
-            "fleetprobe_version": VERSION,
-            "rules_version": RULES_VERSION,
-            "python_version": platform.python_version(),
-            "openssl_versions": {
-                "ssl": ssl.OPENSSL_VERSION,
-                "cryptography": SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replace"),
+        return run_start(
+            self._run_id,
+            vantage=options.vantage,
+            argv=options.argv,
+            inventory_sha256=inventory_hash(options.arguments, options.files),
+            seed=options.seed,
+            resolvers=self._net.servers,
+            facts={
+                "trust": dict(stores[options.policy.trust.of_run[0].label]),
+                "trusts": {label: dict(told) for label, told in stores.items()},
+                "pool": {"source": options.pool, "count": len(self._net.pool)},
             },
-            "kernel_version": platform.release(),
-            "argv": list(options.argv),
-            "inventory_sha256": _inventory_hash(options),
-            "seed": options.seed,
-            "resumed_from_seq": None,
-            "vantage_facts": {
-                "resolvers": list(self._net.servers),
-                "descriptor_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-                "interfaces": [name for _, name in socket.if_nameindex()],
-                "trust": dict(trust),
-            },
-        }
+        )
 
     def _end(self, started: float, not_run: int | None, duplicates: int) -> Ended:
         code = self._exit_code()
-        row: Row = {
-            "kind": "run_end",
-            "schema_version": SCHEMA_VERSION,
-            "run_id": self._run_id,
-            "seq": 0,
-            "vantage": self._options.vantage,
-            "ended_at": _utc_now(),
-            "elapsed_ms": round((self._net.now() - started) * 1000.0, 3),
-            "outcome": self._outcome,
-            "exit_code": code,
-            "results": sum(self._states.values()),
-            "not_run": not_run,
-            "duplicates": duplicates,
-            "counts_by_state": dict(self._states),
-            "counts_by_code": dict(self._codes),
-            "lines": self._seq,
-            "lines_sha256": self._sinks[0].sha256 if self._sinks else hashlib.sha256().hexdigest().upper(),
-        }
+        row = run_end(
+            self._run_id,
+            vantage=self._options.vantage,
+            elapsed_ms=(self._net.now() - started) * 1000.0,
+            outcome=self._outcome,
+            exit_code=code,
+            not_run=not_run,
+            duplicates=duplicates,
+            states=+self._states,
+            codes=+self._codes,
+            lines=self._seq,
+            lines_sha256=self._sinks[0].sha256 if self._sinks else hashlib.sha256().hexdigest().upper(),
+        )
         self._write(row)
         return Ended(exit_code=code, outcome=self._outcome, run_end=row)
 
@@ -344,18 +378,6 @@ def _source(options: Options) -> Iterator[Entry]:
     return found if _may_block(options) else shuffled(found, options.seed)
 
 
-def _trusted(found: Iterator[Entry], net: LiveNet) -> Iterator[Entry]:
-    """Entries whose own CA file cannot be used become bad lines before anything is sent for them."""
-    for entry in _to_the_end(found):
-        if isinstance(entry, Target) and entry.ca_file is not None:
-            try:
-                net.trust(entry.ca_file)
-            except UnusableTrust as why:
-                yield BadLine(source=entry.source or "", raw=entry.canonical, reason=str(why))
-                continue
-        yield entry
-
-
 def _to_the_end(found: Iterator[Entry]) -> Iterator[Entry]:
     """An inventory that cannot be read further costs what is left of it, not what was read before."""
     try:
@@ -367,32 +389,3 @@ def _to_the_end(found: Iterator[Entry]) -> Iterator[Entry]:
 def _may_block(options: Options) -> bool:
     """Whether reading may wait for somebody: standard input, a named pipe."""
     return not all(os.path.isfile(path) for path in options.files)
-
-
-def _inventory_hash(options: Options) -> str | None:
-    """SHA-256 over arguments and files; None when a pipe is among them, as that can be read but once."""
-    if "-" in options.files:
-        return None
-    digest = hashlib.sha256("\0".join(options.arguments).encode("utf-8", "backslashreplace"))
-    for path in options.files:
-        if not os.path.isfile(path):
-            return None
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest().upper()
-
-
-def _uuid7() -> str:
-    """A UUID version 7 (RFC 9562 §5.7): sorts by time."""
-    stamp = time.time_ns() // 1_000_000
-    bits = int.from_bytes(os.urandom(10), "big")
-    value = stamp << 80 | 0x7 << 76 | (bits >> 68 & 0xFFF) << 64 | 0b10 << 62 | bits & (1 << 62) - 1
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def _utc_now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-

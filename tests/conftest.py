@@ -8,6 +8,9 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+# What tests present must not reach the cache of whoever runs them, nor one test the next.
+os.environ["FLEETPROBE_POOL"] = "none"
+
 REQUIRE_LAB = "FLEETPROBE_REQUIRE_LAB"
 
 # Other work on the machine must not turn a property into a matter of luck, so there is no time limit per example;

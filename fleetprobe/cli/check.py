@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Annotated, Any
 
@@ -38,12 +39,13 @@ def _check(target: str, probing: Probing, human: bool, color: Color) -> int:
     from fleetprobe.cli.progress import Progress
     from fleetprobe.cli.run import execute, options_of
     from fleetprobe.cli.terminal import warn
+    from fleetprobe.record.amend import apply_amends
 
-    results: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
 
     def watch(row: dict[str, Any]) -> None:
-        if row["kind"] == "result":
-            results.append(row)
+        if row["kind"] in ("result", "amend"):
+            told.append(row)
 
     options = options_of((target,), Reading(max_targets=1), probing, () if human else ("-",), in_full=True)
     with ExitStack() as stack:
@@ -53,13 +55,13 @@ def _check(target: str, probing: Probing, human: bool, color: Color) -> int:
     if isinstance(ended, int):
         return ended
     if ended.exit_code == 2:
-        warn("; ".join(row["summary"] for row in results) or "the argument names no target")
+        warn("; ".join(row["summary"] for row in apply_amends(told)) or "the argument names no target")
     elif human:
-        _draw(results, color)
+        _draw(apply_amends(told), color)
     return ended.exit_code
 
 
-def _draw(results: list[dict[str, Any]], color: Color) -> None:
+def _draw(results: Iterable[dict[str, Any]], color: Color) -> None:
     from fleetprobe.cli.ladder_view import ladder_view
     from fleetprobe.cli.terminal import console, marks_for, show
 

@@ -207,6 +207,31 @@ class Probing:
             help="Trust these certificate authorities in place of the system's.",
         ),
     ] = None
+    trust: Annotated[
+        str | None,
+        flag(
+            "--trust",
+            metavar="LABEL,...",
+            help="Hold certificates against system, certifi or a --trust-store; the first decides, all are told.",
+        ),
+    ] = None
+    trust_store: Annotated[
+        list[str] | None,
+        flag(
+            "--trust-store",
+            metavar="NAME=PEM",
+            help="Give a file of certificate authorities a name for --trust and the inventory. Repeatable.",
+        ),
+    ] = None
+    pool: Annotated[
+        str | None,
+        flag(
+            "--pool",
+            metavar="FILE|none",
+            show_default="in the user's cache directory",
+            help="Where CA certificates that servers present are kept between runs; they carry no trust.",
+        ),
+    ] = None
     expiring: Annotated[
         str,
         flag(

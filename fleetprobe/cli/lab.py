@@ -190,12 +190,13 @@ def _draw(records: list[dict[str, Any]], targets: Sequence[LabTarget], color: Co
     from fleetprobe.cli.ladder_view import ladder_view
     from fleetprobe.cli.terminal import show
     from fleetprobe.lab.grade import Grade, grade
+    from fleetprobe.record.amend import apply_amends
 
     on, marks = _view(color)
     rows = {row.case: row for row in grade(records, targets)}
-    for record in records:
+    for record in apply_amends(records):
         case = (record.get("labels") or {}).get("case")
-        if record["kind"] != "result" or case not in rows:
+        if case not in rows:
             continue
         row = rows[case]
         told = Text(f"  expected here  {row.expected}{'' if row.grade is Grade.RIGHT else f': {row.why}'}\n")

@@ -17,12 +17,13 @@ import typer
 
 from fleetprobe.cli.flags import Families, Probing, Reading, Witnesses
 from fleetprobe.cli.terminal import EXIT_PIPE, warn
-from fleetprobe.cli.values import days, limit, mapping, networks, resolvers, without_secrets
+from fleetprobe.cli.values import days, limit, mapping, networks, resolvers, trust, without_secrets
 from fleetprobe.engine.budget import Manners
 from fleetprobe.engine.descriptors import TooFewDescriptors
 from fleetprobe.inventory.read import STDIN, InventoryError, entries
 from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.net.live.trust import UnusableTrust
+from fleetprobe.pool_file import UnusablePool, default_path
 from fleetprobe.scan import EXIT_LOCKED, EXIT_OUTPUT, EXIT_USAGE, Ended, Options, Row, Watch, run
 from fleetprobe.sinks.jsonl import OutputError, OutputExists, OutputLocked
 
@@ -35,6 +36,7 @@ _EXITS: dict[type[Exception], int] = {
     InventoryError: EXIT_USAGE,
     TooFewDescriptors: EXIT_USAGE,
     UnusableTrust: EXIT_USAGE,
+    UnusablePool: EXIT_USAGE,
     OutputExists: EXIT_USAGE,
     OutputLocked: EXIT_LOCKED,
     OutputError: EXIT_OUTPUT,
@@ -70,8 +72,10 @@ def options_of(
         deny=networks("--deny", probing.deny or ()),
         families=families,
         resolvers=resolvers(probing.resolver or ()),
-        ca_file=probing.ca_file,
+        pool=_pool(probing.pool),
+        pool_named=probing.pool is not None,
         policy=Policy(
+            trust=trust(probing.ca_file, probing.trust, probing.trust_store or ()),
             connect_s=probing.timeout,
             exchange_s=max(Policy().exchange_s, probing.timeout),
             expiring=days("--expiring", probing.expiring),
@@ -101,6 +105,7 @@ def execute(options: Options, watch: Watch) -> Ended | int:
         InventoryError,
         TooFewDescriptors,
         UnusableTrust,
+        UnusablePool,
         OutputExists,
         OutputLocked,
         OutputError,
@@ -128,6 +133,14 @@ def count(options: Options) -> int | None:
     with suppress(InventoryError):
         return len({entry.target_id for entry in found})
     return None
+
+
+def _pool(named: str | None) -> str | None:
+    """The file of the pool; a user without a home has none unless it is named."""
+    if named is not None:
+        return None if named == "none" else named
+    path = default_path()
+    return None if path is None else str(path)
 
 
 def _refuse_unreadable(paths: Sequence[str]) -> None:

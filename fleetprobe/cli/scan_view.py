@@ -66,19 +66,36 @@ class ScanView:
         self._findings: Counter[str] = Counter()
 
     def add(self, row: Row) -> None:
-        """Take one row of any kind; only results matter."""
+        """Take one row of any kind; only results, and what amends them, matter."""
+        if row.get("kind") == "amend":
+            self._amend(row)
         if row.get("kind") != "result":
             return
         for finding in row.get("findings") or ():
             self._findings[str(finding["code"])] += 1
-        if row["state"] == "ok":
-            return
-        group = str(row["state"]), str(row["code"] or ""), str(row["confidence"] or "")
+        if row["state"] != "ok":
+            self._add(_group(row), _line(row))
+
+    def _add(self, group: Kind, line: Line) -> None:
         self._counts[group] += 1
         if self._kept >= self._most and not self._make_room(group):
             return
         self._kept += 1
-        self._lines[group].append(_line(row))
+        self._lines[group].append(line)
+
+    def _amend(self, row: Row) -> None:
+        """Move a result to the group where it belongs by now."""
+        old, now = _group(row["was"]), _group({**row["was"], **row["fields"]})
+        if old == now or not self._counts[old]:
+            return
+        self._counts[old] -= 1
+        if not self._counts[old]:
+            del self._counts[old]
+        there = next((line for line in self._lines[old] if line.target == row["target"]), None)
+        if there is not None:
+            self._lines[old].remove(there)
+            self._kept -= 1
+        self._add(now, _line({**row, **row["fields"]}))
 
     def _make_room(self, group: Kind) -> bool:
         largest = max(self._lines, key=lambda key: len(self._lines[key]))
@@ -140,6 +157,10 @@ def _cut(text: Text, width: int, marks: Marks) -> Text:
         text.truncate(width - 1)
         text.append(marks.ellipsis)
     return text
+
+
+def _group(row: Row) -> Kind:
+    return str(row["state"]), str(row["code"] or ""), str(row["confidence"] or "")
 
 
 def _line(row: Row) -> Line:

@@ -15,13 +15,14 @@ _STRICT: Final = handshake("-x509_strict")
 
 TLS_CHAIN_CODES: Final = (
     Code(
-        name="tls.missing_intermediate", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=False,
-        meaning="The server does not send an intermediate certificate that exists and leads "
-        "to a trusted root. Clients that have it cached succeed, all others fail.",
+        name="tls.missing_intermediate", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
+        meaning="The server does not send an intermediate certificate that exists. "
+        "Clients that have it cached get past it, all others fail.",
         boxes=(Box.SERVER, Box.PROXY),
-        evidence="The missing issuer, where it was found, and a verification that succeeds once it is added.",
+        evidence="The missing issuer, where it was found, the signatures from the leaf up through it, "
+        "and OpenSSL's verification of the path with it.",
         not_this=(
-            "an untrusted root (tls.untrusted_root): with the missing link the chain reaches a trusted one",
+            "an untrusted root alone (tls.untrusted_root): a link below the root is missing",
             "a fault of curl or of this client: browsers only hide it, with a cached intermediate",
             _DOWN,
         ),
@@ -36,7 +37,7 @@ TLS_CHAIN_CODES: Final = (
         meaning="The chain is complete and ends in a root that "
         "this client does not trust, often a private CA.",
         boxes=(Box.SERVER, Box.PROXY, Box.OWN, Box.INSPECTOR),
-        evidence="A chain as sent, or completed, "
+        evidence="A chain as sent, or completed with what other hosts send, "
         "whose last certificate is self-signed and not in the trust store.",
         not_this=(
             "a missing intermediate (tls.missing_intermediate): the chain reaches a root",

@@ -14,7 +14,7 @@ class Service:
     http: bool = False
     """Takes path, host_header and expect_status."""
     tls: bool = False
-    """Takes sni and ca_file."""
+    """Takes sni, ca_file and trust."""
     body: bool = False
     """Takes expect_body: there is a body or a banner to look into."""
 

@@ -30,11 +30,17 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The two authorities of the lab, and the moment at which it was made."""
+    """The authorities of the lab, and the moment at which it was made."""
 
     trusted: Authority
     stranger: Authority
+    nobody: Authority
+    """Presented by no host, neither root nor intermediate."""
+    inspector: Authority
+    """That of a box which opens what passes it."""
     now: datetime
+    two_intermediates: tuple[Issued, Issued]
+    """Upper and lower, below the trusted root."""
 
     @property
     def life(self) -> Life:
@@ -57,14 +63,25 @@ class Chain:
 
 def make_world(now: datetime) -> World:
     """New authorities with new keys."""
-    return World(_authority("Lab", now), _authority("Elsewhere", now), now)
+    lab = _authority("Lab", now)
+    life = (now - 60 * _DAY, now + 365 * _DAY)
+    upper = issue_authority("Lab Policy CA", lab.root, life, Rights(path_length=1))
+    two = upper, issue_authority("Lab Issuing CA", upper, life, _LAST)
+    elsewhere, nowhere, inspection = (_authority(owner, now) for owner in ("Elsewhere", "Nowhere", "Inspection"))
+    return World(lab, elsewhere, nowhere, inspection, now, two)
 
 
 def chain(kind: Certificate, use: Use, world: World) -> Chain:
     """What a server with such a certificate presents; `use` holds its own names and addresses."""
     if kind in _SHAPES:
         return _SHAPES[kind](use, world)
-    authority = world.stranger if kind in _STRANGE else world.trusted
+    authority = world.trusted
+    if kind in _STRANGE:
+        authority = world.stranger
+    elif kind is Certificate.UNKNOWN_ISSUER:
+        authority = world.nobody
+    elif kind is Certificate.INTERCEPTED:
+        authority = world.inspector
     start, end = world.life
     if kind is Certificate.EXPIRED:
         start, end = world.now - 90 * _DAY, world.now - 3 * _DAY
@@ -85,15 +102,22 @@ def chain(kind: Certificate, use: Use, world: World) -> Chain:
     return _presented(leaf, *_sent_above(kind, world))
 
 
-_STRANGE: Final = (Certificate.UNTRUSTED_ROOT, Certificate.UNKNOWN_ISSUER)
+_STRANGE: Final = (Certificate.UNTRUSTED_ROOT, Certificate.ROOT_NOT_SENT, Certificate.MISSING_BOTH)
+_ALONE: Final = (
+    Certificate.SELF_SIGNED, Certificate.UNKNOWN_ISSUER, Certificate.MISSING_INTERMEDIATE, Certificate.MISSING_BOTH,
+)
 
 
 def _sent_above(kind: Certificate, world: World) -> tuple[Issued, ...]:
     """What follows a leaf that the ordinary intermediate of either authority has issued."""
     ours, theirs = world.trusted, world.stranger
+    if kind in _ALONE:
+        return ()
     match kind:
-        case Certificate.SELF_SIGNED | Certificate.UNKNOWN_ISSUER | Certificate.MISSING_INTERMEDIATE:
-            return ()
+        case Certificate.INTERCEPTED:
+            return (world.inspector.intermediate,)
+        case Certificate.ROOT_NOT_SENT:
+            return (theirs.intermediate,)
         case Certificate.UNTRUSTED_ROOT:
             return theirs.intermediate, theirs.root
         case Certificate.ROOT_SENT:
@@ -113,19 +137,26 @@ def _cross_signed(world: World) -> Issued:
     return issue_authority("Lab Root CA", world.stranger.root, world.long_life, Rights(), world.trusted.root.key)
 
 
-def _two_intermediates(world: World) -> tuple[Issued, Issued]:
-    upper = issue_authority("Lab Policy CA", world.trusted.root, world.long_life, Rights(path_length=1))
-    return upper, issue_authority("Lab Issuing CA", upper, world.long_life, _LAST)
-
-
 def _deep(use: Use, world: World) -> Chain:
-    upper, lower = _two_intermediates(world)
+    upper, lower = world.two_intermediates
     return _presented(issue_leaf(_leaf_name(use), lower, world.life, use), lower, upper)
 
 
+def _missing_upper(use: Use, world: World) -> Chain:
+    _, lower = world.two_intermediates
+    return _presented(issue_leaf(_leaf_name(use), lower, world.life, use), lower)
+
+
 def _wrong_order(use: Use, world: World) -> Chain:
-    upper, lower = _two_intermediates(world)
+    upper, lower = world.two_intermediates
     return _presented(issue_leaf(_leaf_name(use), lower, world.life, use), upper, lower)
+
+
+def _expired_issuer(use: Use, world: World) -> Chain:
+    over = (world.now - 300 * _DAY, world.now - _DAY)
+    trusted = world.trusted
+    old = issue_authority("Lab Intermediate CA", trusted.root, over, _LAST, trusted.intermediate.key)
+    return _presented(issue_leaf(_leaf_name(use), old, world.life, use), old)
 
 
 def _bad_signature(use: Use, world: World) -> Chain:
@@ -173,6 +204,8 @@ def _expiring_issuer(use: Use, world: World) -> Chain:
 
 _SHAPES: Final[Mapping[Certificate, Callable[[Use, World], Chain]]] = {
     Certificate.DEEP: _deep,
+    Certificate.MISSING_UPPER: _missing_upper,
+    Certificate.EXPIRED_ISSUER: _expired_issuer,
     Certificate.WRONG_ORDER: _wrong_order,
     Certificate.BAD_SIGNATURE: _bad_signature,
     Certificate.REKEYED: _rekeyed,

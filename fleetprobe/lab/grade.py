@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from fleetprobe.lab.scenario import Expectation, LabTarget
+from fleetprobe.record.amend import apply_amends
 
 
 class Grade(StrEnum):
@@ -65,13 +66,7 @@ def grade(records: Iterable[Mapping[str, Any]], targets: Sequence[LabTarget]) ->
 
 
 def _by_case(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    results: dict[str, dict[str, Any]] = {}
-    for record in records:
-        if record.get("kind") == "result":
-            results[record["result_id"]] = dict(record)
-        elif record.get("kind") == "amend" and record.get("result_id") in results:
-            results[record["result_id"]].update(record["fields"])
-    return {_case(result): result for result in results.values()}
+    return {_case(result): result for result in apply_amends(records)}
 
 
 def _case(result: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ _CONFIDENCES = ("proven", "observed", "inferred")
 _CODE = re.compile(r"[a-z]+\.[a-z0-9_]+")
 _RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
 _TARGET_FIELDS = frozenset({
-    "service", "sni", "host_header", "connect_to", "path", "ca_file", "timeout", "labels",
+    "service", "sni", "host_header", "connect_to", "path", "ca_file", "trust", "timeout", "labels",
     "expect_status", "expect_body", "expect_addresses",
 })
 _SETTING = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*=[a-z0-9 ,-]+")

@@ -20,6 +20,9 @@ def find_program(name: str) -> str | None:
 
 
 def child_environment() -> dict[str, str]:
-    """Our environment, in which a child finds system tools and this same fleetprobe, installed or not."""
+    """Our environment, in which a child finds system tools and this same fleetprobe, installed or not.
+
+    What the lab presents is of no use to other scans, so it is not kept.
+    """
     python_path = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]))
-    return {**os.environ, "PATH": SEARCH_PATH, "PYTHONPATH": python_path}
+    return {"FLEETPROBE_POOL": "none", **os.environ, "PATH": SEARCH_PATH, "PYTHONPATH": python_path}

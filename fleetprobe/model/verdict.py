@@ -69,6 +69,8 @@ class Finding:
     """Where on the ladder it was seen, when that is not the layer it speaks of."""
     tentative: bool = False
     """Nothing spoke against the layer, yet nothing carries it either: neither a pass nor a break."""
+    settled: bool = True
+    """False: what other targets show may still say more of it by the end of the run."""
     could_also_be: tuple[str, ...] = ()
     rank: int = 0
     """Among findings of one layer the lowest rank speaks first; the table of codes sets it."""

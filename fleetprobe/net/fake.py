@@ -39,8 +39,10 @@ from fleetprobe.net.interface import USUAL_SEGMENTS, Address, Dial, Event, Fault
 from fleetprobe.net.known_path import KnownPath, KnownPaths
 from fleetprobe.net.nearby import NOTHING_NEARBY, Neighbourhoods
 from fleetprobe.net.path import DfSearch
+from fleetprobe.net.pool import Pool
 from fleetprobe.net.script import REFUSED, SILENT, LargeLost, Plan, Step, TlsScript, no_such_name
 from fleetprobe.net.survey import Survey
+from fleetprobe.net.verified import UNVERIFIABLE, Verified
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin
 
 __all__ = ["FakeNet", "FakeStream", "drive"]
@@ -72,6 +74,8 @@ class FakeNet:
         self._neighbourhoods = Neighbourhoods()
         self._dead_flows: dict[str, Callable[[int], bool]] = {}
         self._sockets = 0
+        self._verify: Callable[[Sequence[bytes]], Verified] = lambda _: UNVERIFIABLE
+        self.pool = Pool()
 
     # The table.
 
@@ -364,6 +368,16 @@ class FakeNet:
         stream._since_s = ended
         stream.secured = None if told.fault else told
         return told, None if told.fault else stream
+
+    def verifies(self, answer: Callable[[Sequence[bytes]], Verified]) -> FakeNet:
+        """What is said of chains put together by hand; without it none of them holds."""
+        self._verify = answer
+        return self
+
+    async def verify(self, chain: Sequence[bytes], ca_file: str | None) -> Verified:
+        """As scripted; takes no time."""
+        self.note("verify", ca_file or "")
+        return self._verify(chain)
 
     def trust(self, ca_file: str | None) -> Mapping[str, object]:
         """No anchors at all, said plainly."""

@@ -19,7 +19,7 @@ class Hello:
     """SNI; None for an IP literal."""
     alpn: tuple[str, ...] = ("http/1.1",)
     ca_file: str | None = None
-    """PEM bundle that replaces the system's trust."""
+    """PEM bundle to verify against; None: the run's first trust, `model.trust.MACHINE`: the system's in any case."""
     small: bool = False
     """Offer the one group that every TLS 1.3 server has (P-256, RFC 8446 §9.1): some 360 bytes, a quarter of the
     usual hello, whose first key share is post-quantum. Nothing is verified then."""

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from fleetprobe.net.handshake import Handshake, Hello
     from fleetprobe.net.known_path import KnownPath
     from fleetprobe.net.path import DfSearch, Hole
+    from fleetprobe.net.pool import Pool
     from fleetprobe.net.survey import Survey
+    from fleetprobe.net.verified import Verified
     from fleetprobe.net.witness import Link, Neighbour, RstOrigin
 
 T = TypeVar("T")
@@ -331,6 +333,16 @@ class Net(Protocol):
         """TLS over an open connection. The stream given is used up; go on with the one returned.
 
         Each wait within it ends early at a hole, as in `Stream.receive`.
+        """
+
+    @property
+    def pool(self) -> Pool:
+        """CA certificates that hosts have presented, in this run and earlier ones."""
+
+    async def verify(self, chain: Sequence[bytes], ca_file: str | None) -> Verified:
+        """Let OpenSSL verify a chain put together by hand: DER, leaf first, against the trust of a target.
+
+        Sends nothing. Names and purposes are not looked at.
         """
 
     def trust(self, ca_file: str | None) -> Mapping[str, object]:

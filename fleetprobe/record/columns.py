@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """Minor: columns were added. Major: a column changed its meaning."""
 
 Json = dict[str, Any]
@@ -27,6 +27,7 @@ _SHA256: Json = {"type": "string", "pattern": "^[0-9A-F]{64}$"}
 _TIME: Json = {"type": "string", "format": "date-time"}
 _TIME_OR_NULL: Json = {"type": ["string", "null"], "format": "date-time"}
 _STATE: Json = {"enum": ["ok", "slow", "fail", "unknown", "blocked"]}
+_CONFIDENCE: Json = {"enum": ["proven", "observed", "inferred", None]}
 _OUTCOME: Json = {"enum": ["pass", "warn", "fail", "unknown", "skipped"]}
 
 
@@ -78,7 +79,7 @@ RESULT: Mapping[str, Json] = {
     "state": _STATE,
     "layer": _TEXT_OR_NULL,
     "code": _TEXT_OR_NULL,
-    "confidence": {"enum": ["proven", "observed", "inferred", None]},
+    "confidence": _CONFIDENCE,
     "settled": _BOOL,
     "summary": {"type": "string", "maxLength": 160},
     "fix": {"type": ["string", "null"], "maxLength": 160},
@@ -143,6 +144,19 @@ CERTIFICATE: Mapping[str, Json] = {
     "truncated": _BOOL,
 }
 
+AMEND: Mapping[str, Json] = {
+    "kind": _kind("amend"),
+    "schema_version": _TEXT,
+    "run_id": _TEXT,
+    "seq": _COUNT,
+    "result_id": _HEX16,
+    "target_id": _HEX16,
+    "target": _TEXT,
+    "reason": {"type": "string", "maxLength": 160},
+    "was": _closed({"state": _STATE, "code": _TEXT_OR_NULL, "confidence": _CONFIDENCE}),
+    "fields": {"type": "object", "properties": RESULT, "additionalProperties": False},
+}
+
 CAUSE: Mapping[str, Json] = {
     "kind": _kind("cause"),
     "schema_version": _TEXT,
@@ -199,6 +213,7 @@ KINDS: Mapping[str, Mapping[str, Json]] = {
     "run_start": RUN_START,
     "result": RESULT,
     "certificate": CERTIFICATE,
+    "amend": AMEND,
     "cause": CAUSE,
     "run_end": RUN_END,
 }

@@ -38,7 +38,7 @@ def result_row(examined: Examination, run_id: str, vantage: str, seq: int) -> Ro
         labels=dict(target.labels),
         source=target.source,
         proven_layers=list(verdict.proven_layers),
-        findings=[_finding(finding) for finding in verdict.also],
+        findings=[listed(finding) for finding in verdict.also],
         addresses=[_address(result) for result in examined.addresses],
         attempts=[_attempt(item, examined.started_s) for item in _attempts(examined)],
         layers=_layers(examined),
@@ -93,21 +93,28 @@ def _identity(run_id: str, vantage: str, seq: int, target_id: str) -> Row:
 def _conclude(row: Row, verdict: Verdict, target: Target) -> None:
     finding = verdict.finding
     row["state"] = str(verdict.state)
+    row["settled"] = all(one.settled for one in verdict.also) and (finding is None or finding.settled)
     if finding is None or finding.code is None:
         row.update(summary=_plain(verdict), fix_commands=[], repro=[], not_this=[], could_also_be=[])
         return
+    row.update(concluded(finding, target, row))
+
+
+def concluded(finding: Finding, target: Target, row: Mapping[str, Any]) -> Row:
+    """The columns that a finding with a code fills when it is the verdict; `row` has those of the evidence."""
+    assert finding.code is not None
     code, values = CODES[finding.code], {**_values(target, row), **_way(finding.facts)}
-    row.update(
-        layer=finding.layer,
-        code=finding.code,
-        confidence=str(finding.confidence),
-        summary=finding.summary,
-        fix=code.fix,
-        fix_commands=_commands(code.fix_commands, values),
-        repro=_commands(code.confirm, values),
-        not_this=list(code.not_this),
-        could_also_be=list(finding.could_also_be),
-    )
+    return {
+        "layer": finding.layer,
+        "code": finding.code,
+        "confidence": str(finding.confidence),
+        "summary": finding.summary,
+        "fix": code.fix,
+        "fix_commands": _commands(code.fix_commands, values),
+        "repro": _commands(code.confirm, values),
+        "not_this": list(code.not_this),
+        "could_also_be": list(finding.could_also_be),
+    }
 
 
 def _plain(verdict: Verdict) -> str:
@@ -179,7 +186,9 @@ def _step(step: Step, proven: Sequence[str], origin_s: float) -> Row:
                 outcome = Outcome.UNKNOWN
     if not spoke:
         outcome = Outcome.UNKNOWN
-    facts = step.facts.record() if step.facts is not None else step.findings[0].facts
+    # What the judge made of the facts stands beside them: what it names is the proof of the verdict.
+    judged = next((finding.facts for finding in step.findings if finding.layer == step.layer), {})
+    facts = {**(step.facts.record() if step.facts is not None else {}), **judged}
     start = round((step.started_s - origin_s) * 1000.0, 3)
     return _entry(step.layer, outcome, code, start, round((step.ended_s - step.started_s) * 1000.0, 3), facts)
 
@@ -212,13 +221,14 @@ def _entry(
     }
 
 
-def _finding(finding: Finding) -> Row:
+def listed(finding: Finding) -> Row:
+    """An entry of the column `findings`."""
     assert finding.code is not None
     if finding.state in (State.FAIL, State.UNKNOWN, State.BLOCKED, State.SLOW):
         severity = str(finding.state)
     else:
-        listed = str(CODES[finding.code].severity)
-        severity = "warn" if listed == "fail" else listed
+        usual = str(CODES[finding.code].severity)
+        severity = "warn" if usual == "fail" else usual
     return {
         "code": finding.code,
         "severity": severity,
@@ -260,7 +270,7 @@ def _attempt(attempt: Attempt, origin_s: float) -> Row:
     }
 
 
-def _values(target: Target, row: Row) -> Mapping[str, str | int | None]:
+def _values(target: Target, row: Mapping[str, Any]) -> Mapping[str, str | int | None]:
     """What the commands to copy are filled with."""
     dialled = target.connect_to or target.host
     address = row["network_peer_address"] or (dialled if target.is_literal else None)

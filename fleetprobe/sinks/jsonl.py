@@ -14,6 +14,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from types import TracebackType
+from typing import BinaryIO
 
 _SYNC_EVERY_S = 1.0
 _BATCH_EVERY_S = 0.05
@@ -48,6 +49,9 @@ class JsonlSink:
         """
         self._fd, self._regular = _open(path, append)
         self._name = "standard output" if path == "-" else path
+        self.readable = self._regular and path != "-" and _descriptor(path) is None
+        """Whether what is written can be read back."""
+        self._start_bytes = os.fstat(self._fd).st_size if self._regular else 0
         self._pending: deque[bytes] = deque()
         # Each counter has one thread that changes it, so that a line is handed over without a lock.
         self._queued_bytes = 0
@@ -73,6 +77,16 @@ class JsonlSink:
                 self._wake.notify_all()
                 self._wake.wait(_BATCH_EVERY_S)
         return self._digest.hexdigest().upper()
+
+    def read_back(self) -> tuple[BinaryIO, int]:
+        """The file opened for reading, all lines so far in it, and where our own begin. Raises OutputError."""
+        _ = self.sha256
+        try:
+            # By the descriptor, as the name may belong to another file by now.
+            fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as no:
+            raise OutputError(f"{self._name}: {_reason(no)}") from no
+        return os.fdopen(fd, "rb"), self._start_bytes
 
     @property
     def congested(self) -> bool:

@@ -26,11 +26,11 @@ SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours, without anything that would set a flag or change colours."""
+    """Ours, without anything that would set a flag or change colours; no pool is kept."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FLEETPROBE_")}
     for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
         kept.pop(name, None)
-    return {**kept, "TERM": "xterm", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **more}
+    return {**kept, "FLEETPROBE_POOL": "none", "TERM": "xterm", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **more}
 
 
 def run(

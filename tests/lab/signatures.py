@@ -328,8 +328,9 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "tls.expired": _verify(10),
     "tls.not_yet_valid": _verify(9),
     "tls.self_signed": _verify(18),
-    "tls.untrusted_root": _verify(19),
+    "tls.untrusted_root": _verify(19, 20),
     "tls.issuer_unknown": _verify(20),
+    "tls.missing_intermediate": _verify(20),
     "tls.name_mismatch": _verify(62, 64),
     # A stale issuer is passed over, where its key identifier tells that it is another.
     "tls.bad_signature": _verify(7, 20),
@@ -394,6 +395,11 @@ WARNINGS: dict[str, Callable[[Observation], bool]] = {
     "mtu.reduced": lambda seen: healthy(seen) and _sizes(seen, _reduced),
     "mtu.clamped": lambda seen: healthy(seen) and _sizes(seen, _clamped),
     "mtu.masked": lambda seen: healthy(seen) and _sizes(seen, _masked),
+    "tls.issuer_unknown": lambda seen: healthy(seen) and _all(
+        seen, lambda address: address.get("elsewhere", {}).get("verify_code") == 20
+    ),
+    "tls.untrusted_root": _verify(19, 20),
+    "tls.interception_suspected": _verify(19, 20),
     "tls.wrong_order": _tls_mark(lambda tls: not _linked(tls["presented"]) and not _unused(tls)),
     "tls.extra_certs": _tls_mark(lambda tls: len(_unused(tls)) == 1 and not _second_path(tls)),
     "tls.duplicate_certs": _tls_mark(lambda tls: len({one["der"] for one in tls["presented"]}) < len(tls["presented"])),

@@ -71,7 +71,17 @@ def observe(fields: dict[str, Any], resolver: str, ca_file: str) -> dict[str, An
         if fields["labels"]["case"].startswith(CHANGED):
             others = {name, host, fields.get("host_header", ""), ""} - {address}
             seen["addresses"][address]["changed"] = changed(address, port, name, sorted(others), ca_file)
+        if "trust" in fields:
+            seen["addresses"][address]["elsewhere"] = by_the_other_authority(address, port, name, ca_file)
     return seen
+
+
+def by_the_other_authority(address: str, port: int, name: str, ca_file: str) -> dict[str, Any]:
+    """A handshake like the other, of a client that trusts the other of the lab's two authorities."""
+    with stream(address) as sock:
+        sock.settimeout(TALK_TIMEOUT_S)
+        sock.connect((address, port))
+        return handshake(sock, name, os.path.join(os.path.dirname(ca_file), "elsewhere.pem"), None)
 
 
 def changed(address: str, port: int, name: str, others: list[str], ca_file: str) -> dict[str, dict[str, Any]]:

@@ -20,8 +20,9 @@ from fleetprobe.layer import passed
 from fleetprobe.layers.tls.certificate import Certificate
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.judge import judge as judge_tls
+from fleetprobe.layers.tls.repair import Added, Repair
 from fleetprobe.model.policy import Policy
-from fleetprobe.model.verdict import State, Verdict
+from fleetprobe.model.verdict import Confidence, State, Verdict
 from fleetprobe.net.fake import FakeNet
 from fleetprobe.net.handshake import Handshake
 from fleetprobe.net.interface import Address, DnsReply, RecordType, Resolution
@@ -193,10 +194,21 @@ def test_a_path_that_eats_large_packets_is_no_fault_of_the_application() -> None
     )
 
 
-# Row 6 waits for its layer: when a code is emitted for the first time, it needs a row of its own here.
+# Row 6: "Works in browser, fails in curl" is an incomplete chain, and not "curl is broken".
 
 
-@pytest.mark.parametrize(("code", "wrong"), [("tls.missing_intermediate", "a fault of curl")])
-def test_rows_that_are_not_reached_yet_know_their_wrong_conclusion(code: str, wrong: str) -> None:
-    assert not CODES[code].emitted, "now it can be played: write its row above"
-    assert any(line.startswith(wrong) for line in CODES[code].not_this)
+def test_a_chain_that_browsers_complete_is_no_fault_of_curl() -> None:
+    above = replace(LEAF, sha256="BB" * 32, subject=LEAF.issuer, issuer="CN=Lab Root", is_ca=True)
+    root = replace(above, sha256="CC" * 32, subject="CN=Lab Root", self_signed=True)
+    known = Repair((LEAF, above), (Added(above, "198.51.100.7:443"),), root)
+    facts = TlsFacts(
+        "203.0.113.9:443", "shop.test", replace(WHOLE, verify_errors=((20, 0), (21, 0))), (LEAF,), 1.0, repair=known
+    )
+    verdict = decide(("ip", "tcp", "tls"), [passed("tcp", {}), *judge_tls(facts, Policy(as_of=AS_OF))])
+    assert isinstance(verdict, Verdict)
+    assert verdict.finding is not None
+    assert (verdict.code, verdict.finding.confidence) == ("tls.missing_intermediate", Confidence.PROVEN)
+    assert "198.51.100.7:443 presents it" in verdict.finding.summary
+    code = CODES["tls.missing_intermediate"]
+    told = Told(code.name, verdict.finding.summary, code.fix, code.not_this, verdict.finding.could_also_be)
+    told.excludes(r"a fault of curl", r"curl|browser|client|untrusted", "tls.untrusted_root", "tls.issuer_unknown")

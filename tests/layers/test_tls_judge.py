@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fleetprobe.codes.table import CODES
-from fleetprobe.layers.tls import hygiene, large_hello, other_offer, upkeep
+from fleetprobe.layers.tls import gap, hygiene, large_hello, other_offer, upkeep
 from fleetprobe.layers.tls import rejected as rejected_codes
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import Certificate, Malformed, Read
@@ -412,11 +412,11 @@ def test_every_code_it_can_give_is_declared_and_emitted_by_the_table() -> None:
         code for _, some in UNFIT.values() for code in some
     }
     warned = hygiene.EMITS | upkeep.EMITS | {"tls.slow"}
-    assert produced | warned | rejected_codes.EMITS | large_hello.EMITS | other_offer.EMITS == LAYER.emits
+    assert produced | warned | rejected_codes.EMITS | gap.EMITS | large_hello.EMITS | other_offer.EMITS == LAYER.emits
     assert all(CODES[code].emitted for code in LAYER.emits)
 
 
 def test_a_bad_certificate_lets_the_climb_go_on_and_a_broken_handshake_does_not() -> None:
     certificates = {code for _, some in UNFIT.values() for code in some} - {"tls.alert", "tls.stalled"}
-    assert certificates | rejected_codes.EMITS == LAYER.goes_on
+    assert certificates | gap.EMITS | rejected_codes.EMITS == LAYER.goes_on
     assert not LAYER.goes_on & {code for _, code in BREAKS.values()}

@@ -60,6 +60,8 @@ class Certificate:
     """Subject and issuer are the same, and its own key verifies it."""
     key_sha256: str = ""
     """Of the public key with its algorithm (SubjectPublicKeyInfo), upper-case hex: equal for cross-signed twins."""
+    key_id: str | None = None
+    """Its own key by the name that its issuer gave it (subject key identifier), hex."""
     issuer_key_id: str | None = None
     """The key that signed it, as it states itself (authority key identifier), hex."""
     path_length: int | None = None
@@ -161,6 +163,8 @@ class _Reader:
         signs, purposes = _signs_certificates(certificate), _purposes(certificate)
         self.field = "authority_key_identifier"
         issuer_key_id = _issuer_key_id(certificate)
+        self.field = "subject_key_identifier"
+        key_id = _key_id(certificate)
         self.field = "tls_feature"
         must_staple = _must_staple(certificate)
         self.field = "subject_alternative_name"
@@ -184,6 +188,7 @@ class _Reader:
             is_ca=is_ca,
             self_signed=_self_signed(certificate),
             key_sha256=key_sha256,
+            key_id=key_id,
             issuer_key_id=issuer_key_id,
             path_length=path_length,
             permitted_names=permitted,
@@ -241,6 +246,11 @@ def _issuer_key_id(certificate: x509.Certificate) -> str | None:
     stated = _extension(certificate, x509.AuthorityKeyIdentifier)
     identifier = stated.key_identifier if stated else None
     return identifier.hex().upper()[:TEXT_CHARS] if identifier else None
+
+
+def _key_id(certificate: x509.Certificate) -> str | None:
+    own = _extension(certificate, x509.SubjectKeyIdentifier)
+    return own.digest.hex().upper()[:TEXT_CHARS] if own and own.digest else None
 
 
 def _must_staple(certificate: x509.Certificate) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import takewhile
 from typing import Any, Final
 
 from fleetprobe.layer import found
-from fleetprobe.layers.tls import rejected
+from fleetprobe.layers.tls import gap, rejected
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
 from fleetprobe.layers.tls.facts import TlsFacts
-from fleetprobe.layers.tls.graph import NO_ISSUER
+from fleetprobe.layers.tls.graph import BAD_SIGNATURE, NO_ISSUER, twins
 from fleetprobe.layers.tls.names import mismatch
 from fleetprobe.layers.tls.shown import role, show
 from fleetprobe.model.verdict import Confidence, Finding
@@ -37,7 +38,7 @@ _BROKEN_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})
 EMITS: Final = frozenset({
     "tls.self_signed", "tls.untrusted_root", "tls.issuer_unknown", "tls.rejected_by_verifier", "tls.expired",
     "tls.not_yet_valid", "tls.name_mismatch", "tls.weak_key", "tls.weak_signature", "tls.malformed",
-}) | rejected.EMITS
+}) | gap.EMITS | rejected.EMITS
 
 
 def faults(facts: TlsFacts, as_of: datetime) -> tuple[Finding, ...]:
@@ -45,10 +46,10 @@ def faults(facts: TlsFacts, as_of: datetime) -> tuple[Finding, ...]:
     path = judged_path(facts)
     leaf = path[0] if path else None
     findings = [
-        _trust(facts, path),
+        *_trust(facts, path),
         *rejected.rejections(facts, path),
         _other(facts),
-        _dates(facts, path, _EXPIRED, "tls.expired", lambda one: one.not_after < as_of),
+        _expired(facts, path, as_of),
         _dates(facts, path, _NOT_YET_VALID, "tls.not_yet_valid", lambda one: one.not_before > as_of),
         _name(facts, leaf) if leaf else None,
         _weak(facts, path, _WEAK_KEY, "tls.weak_key", weak_key),
@@ -94,27 +95,31 @@ def weak_signature(certificate: Certificate) -> str | None:
     return f"signed with {certificate.signature_hash}"
 
 
-def _trust(facts: TlsFacts, path: Sequence[Certificate]) -> Finding | None:
-    """One finding about trust: the reasons exclude one another, though OpenSSL may give several numbers."""
+def _trust(facts: TlsFacts, path: Sequence[Certificate]) -> Sequence[Finding]:
+    """Why no trust anchor was reached: one reason, or two where a missing link leads to a root that is not trusted."""
     codes = {code for code, _ in facts.handshake.verify_errors}
-    evidence: dict[str, Any] = {"openssl_verify_codes": [code for code, _ in facts.handshake.verify_errors]}
+    evidence = {"openssl_verify_codes": [code for code, _ in facts.handshake.verify_errors]}
     if _SELF_SIGNED_LEAF in codes:
         summary = f"the certificate of {facts.address} is signed by itself ({_leaf_name(path)})"
-        return found("tls.self_signed", summary, evidence)
+        return [found("tls.self_signed", summary, evidence)]
+    if not codes & (NO_ISSUER | {_SELF_SIGNED_IN_CHAIN, BAD_SIGNATURE}) or _TOO_LONG in codes:
+        return []
+    if facts.repair is not None and (told := gap.told(facts, facts.repair)):
+        return told
     if _SELF_SIGNED_IN_CHAIN in codes:
         root = show(path[-1].subject) if path else "unreadable"
         summary = f"{facts.address} presents a chain to an untrusted root ({root})"
-        return found("tls.untrusted_root", summary, evidence)
-    if not codes & NO_ISSUER or _TOO_LONG in codes:
-        return None
+        return [found("tls.untrusted_root", summary, evidence, settled=False)]
+    if not codes & NO_ISSUER:
+        return []
     if path and (another := rejected.another_key(facts, path[-1])):
-        return another
+        return [another]
     wanted = path[-1].issuer if path else "unknown"
     summary = f"no issuer found for the chain of {facts.address}: wanted {show(wanted)}"
-    evidence = {**evidence, "issuer_wanted": wanted[:TEXT_CHARS]}
+    more: dict[str, Any] = {**evidence, "issuer_wanted": wanted[:TEXT_CHARS]}
     if path and path[-1].issuer_key_id:
-        evidence["issuer_key_id"] = path[-1].issuer_key_id
-    return found("tls.issuer_unknown", summary, evidence, confidence=Confidence.INFERRED)
+        more["issuer_key_id"] = path[-1].issuer_key_id
+    return [found("tls.issuer_unknown", summary, more, confidence=Confidence.INFERRED, settled=False)]
 
 
 def _other(facts: TlsFacts) -> Finding | None:
@@ -154,8 +159,20 @@ def _dates(
     else:
         when = f"is valid only from {iso(first.not_before)}"
     summary = f"the {role(depths[0])} of {facts.address} {when}"
-    listed = [_evidence(depth, one) for depth, one in zip(depths, culprits, strict=True)]
-    return found(code, summary, {"out_of_date": listed})
+    listed = [_evidence(facts, depth, one) for depth, one in zip(depths, culprits, strict=True)]
+    # By the end of the run the clocks of many servers may speak against ours.
+    return found(code, summary, {"out_of_date": listed}, settled=False)
+
+
+def _expired(facts: TlsFacts, path: Sequence[Certificate], as_of: datetime) -> Finding | None:
+    """What has expired; of an issuer also whether one that is valid is known to the fleet."""
+    expired = _dates(facts, path, _EXPIRED, "tls.expired", lambda one: one.not_after < as_of)
+    if expired is None or not any(code == _EXPIRED and depth for code, depth in facts.handshake.verify_errors):
+        return expired
+    repair = facts.repair
+    if repair is None or repair.anchor is None or any(one.not_after < as_of for one in repair.install[1:]):
+        return expired
+    return replace(expired, facts={**expired.facts, "replacement": repair.record()})
 
 
 def _name(facts: TlsFacts, leaf: Certificate) -> Finding | None:
@@ -222,16 +239,27 @@ def _issuers(facts: TlsFacts) -> Iterator[Certificate]:
     return (one for one in facts.certificates[1:] if isinstance(one, Certificate))
 
 
-def _evidence(depth: int, certificate: Certificate | None) -> Mapping[str, Any]:
+def _evidence(facts: TlsFacts, depth: int, certificate: Certificate | None) -> Mapping[str, Any]:
     if certificate is None:
         return {"depth": depth, "presented": False}
     return {
         "depth": depth,
+        "role": _part(facts, depth, certificate),
         "subject": certificate.subject[:TEXT_CHARS],
         "not_before": iso(certificate.not_before),
         "not_after": iso(certificate.not_after),
         "certificate_sha256": certificate.sha256,
     }
+
+
+def _part(facts: TlsFacts, depth: int, certificate: Certificate) -> str:
+    """leaf, root, cross_sign or intermediate."""
+    if depth == 0:
+        return "leaf"
+    if certificate.self_signed:
+        return "root"
+    others = (one for one in facts.certificates if isinstance(one, Certificate) and one.sha256 != certificate.sha256)
+    return "cross_sign" if any(twins(one, certificate) for one in others) else "intermediate"
 
 
 def _leaf_name(path: Sequence[Certificate]) -> str:

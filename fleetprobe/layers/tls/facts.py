@@ -11,6 +11,9 @@ from fleetprobe.layers.first_bytes import printable
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
 from fleetprobe.layers.tls.graph import Trial
+from fleetprobe.layers.tls.held import Held, anchor_of
+from fleetprobe.layers.tls.repair import Repair
+from fleetprobe.model.trust import SYSTEM
 from fleetprobe.net.handshake import Handshake
 from fleetprobe.net.interface import Fault
 from fleetprobe.net.path import Hole
@@ -18,8 +21,6 @@ from fleetprobe.net.path import Hole
 _HASHES = 64
 _READ_SHOWN = 8
 _ISSUER_NAMES_SHOWN = 4
-_DATES = frozenset({9, 10})
-"""X509_V_ERR_CERT_NOT_YET_VALID, _HAS_EXPIRED: the path is whole all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,11 @@ class TlsFacts:
     | certificates | list | the fields of the first of them, leaf first |
     | path_sha256 | list of hex | the path OpenSSL built, leaf first; its end may come from the trust store |
     | trust_anchor | {subject, sha256, not_after} | where that path ends, when nothing is wrong with it but dates |
+    | ca_file | text | the bundle that the target trusts in place of the run's |
+    | repair | {install_sha256, missing, verify_code, trust_anchor or untrusted_root} | the best path there is |
     | verify_errors | list of {code, depth} | X509_V_ERR numbers in the order OpenSSL met them |
+    | trust | text | the label of the store that it was verified against, which decides |
+    | trusts | {label: {verify_errors, trust_anchor}} | the same for each, where the target names several |
     | ocsp_staple_bytes | int | size of the stapled answer, 0 without |
     """
 
@@ -65,11 +70,19 @@ class TlsFacts:
     """The path that OpenSSL built, read; leaf first."""
     trials: tuple[Trial, ...] = ()
     """Where OpenSSL stopped: which of the issuers that bear the right name have signed."""
+    trust: str = SYSTEM
+    """The label of the store that the handshake was verified against; it decides."""
+    held: tuple[Held, ...] = ()
+    """The further stores that the target names."""
+    ca_file: str | None = None
+    """The bundle that the target trusts in place of the run's."""
+    repair: Repair | None = None
+    """The best path with what other hosts present, where the presented one ends nowhere."""
 
     @property
-    def chain_der(self) -> tuple[bytes, ...]:
-        """Every certificate as presented, for the record's own certificate lines."""
-        return self.handshake.chain_der
+    def certificates_der(self) -> tuple[bytes, ...]:
+        """Every certificate that the facts name, for the record's own certificate lines."""
+        return tuple(dict.fromkeys((*self.handshake.chain_der, *self.handshake.path_der)))
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -80,9 +93,7 @@ class TlsFacts:
     @property
     def trust_anchor(self) -> Certificate | None:
         """Where the path ends, unless OpenSSL has more against it than dates."""
-        last = self.path[-1] if self.path else None
-        reached = all(code in _DATES for code, _ in self.handshake.verify_errors)
-        return last if reached and isinstance(last, Certificate) else None
+        return anchor_of(self.path, self.handshake.verify_errors)
 
     @property
     def duration_ms(self) -> float:
@@ -180,13 +191,33 @@ class TlsFacts:
             "chain_sha256": list(self.fingerprints[:_HASHES]),
             "path_sha256": [one.sha256 for one in self.path[:_HASHES]],
             **trusted,
+            **({"ca_file": self.ca_file} if self.ca_file else {}),
+            **({"repair": self.repair.record()} if self.repair else {}),
             "certificates": [
                 one.record() if index == 0 else one.record(_ISSUER_NAMES_SHOWN)
                 for index, one in enumerate(self.certificates[:_READ_SHOWN])
             ],
-            "verify_errors": [{"code": code, "depth": depth} for code, depth in self.handshake.verify_errors],
+            "verify_errors": _errors(self.handshake.verify_errors),
+            "trust": self.trust,
+            **({"trusts": self._trusts()} if self.held else {}),
             "ocsp_staple_bytes": self.handshake.ocsp_staple_bytes,
         }
+
+
+    def _trusts(self) -> Mapping[str, Any]:
+        """Each label's own; no `verify_errors` where the chain could not be verified against it."""
+        deciding = Held(self.trust, self.handshake.verify_errors, self.path)
+        return {
+            held.label: {
+                **({"verify_errors": _errors(held.errors)} if held.judged else {}),
+                **({"trust_anchor": _anchor(held.anchor)} if held.anchor else {}),
+            }
+            for held in (deciding, *self.held)
+        }
+
+
+def _errors(errors: Sequence[tuple[int, int]]) -> Sequence[Mapping[str, int]]:
+    return [{"code": code, "depth": depth} for code, depth in errors]
 
 
 def _anchor(anchor: Certificate) -> Mapping[str, Any]:

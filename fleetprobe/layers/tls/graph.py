@@ -64,7 +64,21 @@ def lay(presented: Sequence[str], path: Sequence[str]) -> Shape:
 
 def same_name(one: str, other: str) -> bool:
     """Whether two names are the same but for case and runs of blanks (RFC 5280 §7.1)."""
-    return one.casefold().split() == other.casefold().split()
+    return name_key(one) == name_key(other)
+
+
+def name_key(name: str) -> str:
+    """What names are compared by."""
+    return " ".join(name.casefold().split())
+
+
+def twins(one: Certificate, other: Certificate) -> bool:
+    """Whether two certificates are of one authority and key, vouched for by different issuers."""
+    return (
+        one.key_sha256 == other.key_sha256
+        and same_name(one.subject, other.subject)
+        and not same_name(one.issuer, other.issuer)
+    )
 
 
 def stopped_at(path: Sequence[Read], errors: Sequence[tuple[int, int]]) -> Certificate | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fleetprobe.layer import found
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Read
 from fleetprobe.layers.tls.facts import TlsFacts
-from fleetprobe.layers.tls.graph import Shape, lay, same_name
+from fleetprobe.layers.tls.graph import Shape, lay, twins
 from fleetprobe.layers.tls.shown import show
 from fleetprobe.model.verdict import Finding
 
@@ -63,15 +63,7 @@ def _twin(facts: TlsFacts, position: int, path: Sequence[Certificate]) -> Certif
     one = facts.certificates[position] if position < len(facts.certificates) else None
     if not isinstance(one, Certificate):
         return None
-    return next(
-        (
-            used for used in path
-            if used.key_sha256 == one.key_sha256
-            and same_name(used.subject, one.subject)
-            and not same_name(used.issuer, one.issuer)
-        ),
-        None,
-    )
+    return next((used for used in path if twins(used, one)), None)
 
 
 def _listed(facts: TlsFacts, positions: Sequence[int]) -> Mapping[str, Any]:

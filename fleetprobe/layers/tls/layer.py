@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fleetprobe.layer import Ground, Layer, Witness
 from fleetprobe.layers.tls import chain, exchange, large_hello, other_name, other_offer
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
+from fleetprobe.layers.tls.held import hold
 from fleetprobe.layers.tls.judge import EMITS, judge
 from fleetprobe.layers.tls.offer import asked_name, offer
+from fleetprobe.layers.tls.repair import pool, repair
 from fleetprobe.net.interface import Event, Fault, Net
 
 _CERTIFICATES_READ = 16
@@ -27,7 +31,9 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     target = ground.target
     until_s = ground.until(ground.exchange_s, net.now())
     hole_s = ground.hole_s(info.rtt_ms if info else None)
-    handshake, stream = await net.handshake(ground.stream, offer(target), until_s, hole_s)
+    deciding, *others = ground.policy.trust.of(target)
+    hello = replace(offer(target), ca_file=deciding.file)
+    handshake, stream = await net.handshake(ground.stream, hello, until_s, hole_s)
     last_word = None
     if stream is not None:
         ground.stream = stream
@@ -43,15 +49,22 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     path = tuple(known[der] for der in handshake.path_der)
     ders = {one.sha256: der for der, one in known.items()}
     text = ground.address.text
+    address = f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}"
+    errors = handshake.verify_errors
+    pool(net, certificates, frozenset() if errors else frozenset(one.sha256 for one in path), ders, address)
     return TlsFacts(
-        address=f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}",
+        address=address,
         server_name=asked_name(target),
         handshake=handshake,
         certificates=certificates,
         rtt_ms=info.rtt_ms if info else None,
         last_word=last_word,
         path=path,
-        trials=try_issuers(certificates, path, handshake.verify_errors, ders),
+        trials=try_issuers(certificates, path, errors, ders),
+        ca_file=target.ca_file,
+        trust=deciding.label,
+        held=await hold(handshake, others, known, net),
+        repair=await repair(certificates, errors, ders, net, deciding.file, ground.policy.as_of) if errors else None,
     )
 
 

@@ -32,7 +32,9 @@ def rejections(facts: TlsFacts, path: Sequence[Certificate]) -> Iterator[Finding
     depths: dict[int, int] = {}
     for code, depth in facts.handshake.verify_errors:
         depths.setdefault(code, depth)
-    if BAD_SIGNATURE in depths:
+    closed = facts.repair is not None and facts.repair.anchor is not None and facts.repair.added
+    # An issuer of the right name and another key stands in for the one that is missing.
+    if BAD_SIGNATURE in depths and not closed:
         yield _bad_signature(facts, path, depths[BAD_SIGNATURE])
     not_ca = min((depth for code, depth in depths.items() if code in _NOT_CA), default=None)
     if not_ca is not None:
@@ -55,7 +57,7 @@ def another_key(facts: TlsFacts, child: Certificate) -> Finding | None:
     if not trials or any(one.fits is not False for one in trials):
         return None
     summary = f"{facts.address} presents an issuer whose key did not sign its certificate: {show(child.issuer)}"
-    return found("tls.bad_signature", summary, {**_codes(facts), **_signature(facts, child)})
+    return found("tls.bad_signature", summary, {**_codes(facts), **_signature(facts, child)}, settled=False)
 
 
 def _bad_signature(facts: TlsFacts, path: Sequence[Certificate], depth: int) -> Finding:
@@ -63,7 +65,7 @@ def _bad_signature(facts: TlsFacts, path: Sequence[Certificate], depth: int) -> 
     name = show(child.issuer) if child else "its issuer"
     summary = f"the {role(depth)} of {facts.address} was not signed by the key of {name}"
     evidence = _signature(facts, child) if child else {}
-    return found("tls.bad_signature", summary, {**_codes(facts), **_named(depth, child), **evidence})
+    return found("tls.bad_signature", summary, {**_codes(facts), **_named(depth, child), **evidence}, settled=False)
 
 
 def _signature(facts: TlsFacts, child: Certificate) -> Mapping[str, Any]:

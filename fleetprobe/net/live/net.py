@@ -24,7 +24,9 @@ from fleetprobe.net.live.rst_origin import rst_origin
 from fleetprobe.net.live.survey import Surveyor
 from fleetprobe.net.live.tls import Handshaker
 from fleetprobe.net.path import DfSearch
+from fleetprobe.net.pool import Pool
 from fleetprobe.net.survey import Survey
+from fleetprobe.net.verified import Verified
 from fleetprobe.net.witness import Link, Neighbour, RstOrigin
 
 T = TypeVar("T")
@@ -42,7 +44,7 @@ class LiveNet:
         families: frozenset[int] = frozenset({4, 6}),
         ca_file: str | None = None,
     ) -> None:
-        """Nameservers as `address[:port]` (None: resolv.conf); `ca_file` replaces the system's trust."""
+        """Nameservers as `address[:port]` (None: resolv.conf); `ca_file` is trusted where a hello names none."""
         self._ca_file = ca_file
         self._reactor = Reactor(asyncio.get_running_loop())
         self._heard = Heard()
@@ -51,6 +53,7 @@ class LiveNet:
         self._surveyor = Surveyor(self._reactor, self._links, self._heard, self._holder)
         self._origins: dict[str, RstOrigin] = {}
         self._paths = KnownPaths()
+        self.pool = Pool()
         self._known_links: tuple[Link, ...] | None = None
         self._resolver = Resolver(servers, families, reactor=self._reactor)
         self._table = open_table()
@@ -170,13 +173,21 @@ class LiveNet:
         self, stream: Stream, hello: Hello, until_s: float, hole_s: float | None = None
     ) -> tuple[Handshake, Stream | None]:
         """TLS over an open connection."""
-        if hello.ca_file is None and self._ca_file is not None:
-            hello = replace(hello, ca_file=self._ca_file)
+        if (store := self._store(hello.ca_file)) != hello.ca_file:
+            hello = replace(hello, ca_file=store)
         return await self._handshaker.handshake(stream, hello, until_s, hole_s)
 
+    async def verify(self, chain: Sequence[bytes], ca_file: str | None) -> Verified:
+        """A chain put together by hand, against the trust of a target."""
+        return await self._handshaker.verify(chain, self._store(ca_file))
+
     def trust(self, ca_file: str | None = None) -> Mapping[str, object]:
-        """Source, count and SHA-256 of the trust anchors; raises UnusableTrust."""
-        return self._handshaker.trust(ca_file or self._ca_file)
+        """Source, count and SHA-256 of the trust anchors that `Hello.ca_file` would mean; raises UnusableTrust."""
+        return self._handshaker.trust(self._store(ca_file))
+
+    def _store(self, ca_file: str | None) -> str | None:
+        """The bundle meant; None is the system's from here on."""
+        return self._ca_file if ca_file is None else ca_file or None
 
     @property
     def servers(self) -> tuple[str, ...]:

@@ -18,7 +18,9 @@ from fleetprobe.net.handshake import Handshake, Hello
 from fleetprobe.net.interface import Event, Fault, Received, Stream, TcpInfo
 from fleetprobe.net.live import trust
 from fleetprobe.net.live.tls_hello import connection_for, every_cipher, only_p256, outgoing
+from fleetprobe.net.live.verify import Verifier
 from fleetprobe.net.path import Hole
+from fleetprobe.net.verified import UNVERIFIABLE, Verified
 
 _FIRST_BYTES = 64
 _HANDSHAKE_BYTES = 192 * 1024
@@ -71,6 +73,7 @@ class Handshaker:
         self._lag_ms = lag_ms
         self._trusted: dict[str | None, tuple[SSL.Context, Mapping[str, object]]] = {}
         self._small: dict[tuple[bool, bool], SSL.Context] = {}
+        self._verifiers: dict[str | None, Verifier] = {}
 
     def trust(self, ca_file: str | None) -> Mapping[str, object]:
         """What verification stands on: `source`, `count`, `skipped`, `sha256` over the sorted fingerprints.
@@ -78,6 +81,18 @@ class Handshaker:
         Raises UnusableTrust for a `ca_file` without a usable certificate; no system store is `count` 0.
         """
         return self._trust(ca_file)[1]
+
+    async def verify(self, chain: Sequence[bytes], ca_file: str | None) -> Verified:
+        """A chain put together by hand, leaf first in DER, against the same trust as a handshake would be."""
+        await self._turn()
+        verifier = self._verifiers.get(ca_file)
+        if verifier is None:
+            context, anew = self._trust(ca_file)[0], lambda: _build(ca_file)[0]
+            verifier = self._verifiers[ca_file] = Verifier(context, anew)
+        try:
+            return verifier.verify(chain)
+        except trust.UnusableTrust:
+            return UNVERIFIABLE
 
     async def handshake(
         self, stream: Stream, hello: Hello, until_s: float, hole_s: float | None = None
@@ -150,7 +165,9 @@ class Handshaker:
         known = self._trusted.get(ca_file)
         if known is None:
             while len(self._trusted) >= _CONTEXTS:
-                del self._trusted[next(iter(self._trusted))]
+                oldest = next(iter(self._trusted))
+                del self._trusted[oldest]
+                self._verifiers.pop(oldest, None)
             known = self._trusted[ca_file] = _build(ca_file)
         return known
 
