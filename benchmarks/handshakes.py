@@ -44,9 +44,8 @@ from fleetprobe.net.live.tls_hello import outgoing
 NAME = "www.fleet.test"
 CLASSICAL = "X25519:P-256:X448:P-521:P-384"
 """What OpenSSL 3.0 offers of itself (SSL_CTX_set1_groups_list(3))."""
-_SPARING = ("--concurrency", "100", "--pool", "none")
-"""A tenth of what is usual, so that no deadline passes on a busy machine: it costs the same processor time. And
-nothing of the benchmark is kept."""
+_PATIENT = ("--concurrency", "100", "--timeout", "30")
+"""Fewer at once and longer than usual, so that no deadline passes on a busy machine; processor time is the same."""
 _CONFIGURATION = f"""openssl_conf = all
 [all]
 ssl_conf = tls
@@ -216,7 +215,7 @@ def _scan(fleet: Fleet, service: str, lines: Sequence[str], more: Mapping[str, s
     inventory.write_text("".join(f"{line}\n" for line in lines))
     output.unlink(missing_ok=True)
     command = [sys.executable, "-m", "fleetprobe", "scan", "-i", str(inventory), "-o", str(output)]
-    _, spent = _spent(fleet, [*command, "--ca-file", str(fleet.ca_file), *_SPARING, *UNBOUNDED], "", more)
+    _, spent = _spent(fleet, [*command, "--ca-file", str(fleet.ca_file), *_PATIENT, *UNBOUNDED], "", more)
     rows = [json.loads(line) for line in output.read_bytes().splitlines()]
     good = sum(row["kind"] == "result" and row["state"] == "ok" and row["service"] == service for row in rows)
     clean = all(not row["findings"] for row in rows if row["kind"] == "result")
