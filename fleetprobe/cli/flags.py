@@ -237,7 +237,8 @@ class Probing:
         flag(
             "--expiring",
             metavar="Nd",
-            help="Warn of certificates, the whole chain's, that end within N days. 0d: never.",
+            help="Warn of certificates, the whole chain's, that end within N days, and in the last third of their "
+            "lives. 0d: never.",
         ),
     ] = "30d"
     mtu: Annotated[

@@ -20,6 +20,10 @@ _LAST: Final = Rights(path_length=0)
 _MANY_NAMES: Final = tuple(f"one-of-the-many-hosts-of-this-certificate-{n:02}.lab.test" for n in range(48))
 
 
+_CROWDS: Final = {Certificate.MANY_NAMES: 1000, Certificate.OVERSIZE: 3200}
+"""How many names, of some 34 bytes each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Authority:
     """A root, and the intermediate that issues in its name."""
@@ -93,6 +97,10 @@ def chain(kind: Certificate, use: Use, world: World) -> Chain:
         use = Use(names=("another-host.lab.test",))
     elif kind is Certificate.LONG:
         use = replace(use, names=(*use.names, *_MANY_NAMES))
+    elif kind in _CROWDS:
+        use = replace(use, names=(*use.names, *_crowd(_CROWDS[kind])))
+    elif kind is Certificate.PEDANTIC:
+        use = replace(use, states_issuer_key=False)
     elif kind is Certificate.WRONG_USAGE:
         use = replace(use, purpose=ExtendedKeyUsageOID.CLIENT_AUTH)
     elif kind is Certificate.MUST_STAPLE:
@@ -130,6 +138,10 @@ def _sent_above(kind: Certificate, world: World) -> tuple[Issued, ...]:
             return ours.intermediate, _cross_signed(world)
         case _:
             return (ours.intermediate,)
+
+
+def _crowd(count: int) -> tuple[str, ...]:
+    return tuple(f"one-of-very-many-hosts-{n:04}.lab.test" for n in range(count))
 
 
 def _cross_signed(world: World) -> Issued:

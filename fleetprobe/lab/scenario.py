@@ -148,6 +148,12 @@ class Certificate(StrEnum):
     """The leaf has ten days left."""
     EXPIRING_ISSUER = "expiring_issuer"
     """The intermediate has ten days left."""
+    MANY_NAMES = "many_names"
+    """Good, with a thousand names: large, and less than what clients read."""
+    OVERSIZE = "oversize"
+    """With so many names that the chain is above the 100 KiB that OpenSSL reads."""
+    PEDANTIC = "pedantic"
+    """Good, and the leaf does not state its issuer's key, which strict clients ask for (RFC 5280 §4.2.1.1)."""
     MUST_STAPLE = "must_staple"
     """The leaf promises a stapled OCSP answer; no server of the lab sends one."""
 

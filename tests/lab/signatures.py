@@ -248,6 +248,7 @@ def healthy(seen: Observation) -> bool:
     )
 
 
+ISSUER_KEY_ID = "0603551d23"
 MUST_STAPLE = "06082b06010505070118" + "0405" + "3003020105"
 """The TLS feature extension (RFC 7633) with status_request, as DER; no server of the lab staples."""
 
@@ -334,6 +335,10 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "tls.name_mismatch": _verify(62, 64),
     # A stale issuer is passed over, where its key identifier tells that it is another.
     "tls.bad_signature": _verify(7, 20),
+    # Our own client said no, to what began as TLS.
+    "tls.chain_oversize": lambda seen: _all(
+        seen, lambda a: a["tls"]["ending"] == "refused" and a["tls"]["first"].startswith("16")
+    ),
     "tls.issuer_not_ca": _verify(79),
     "tls.path_length": _verify(25),
     "tls.name_constraint": _verify(47),
@@ -407,6 +412,7 @@ WARNINGS: dict[str, Callable[[Observation], bool]] = {
     "tls.cross_sign": _tls_mark(lambda tls: len(_unused(tls)) == 1 and _second_path(tls)),
     "tls.expiring": _tls_mark(lambda tls: sum(one["days_left"] < 30 for one in tls["path"]) == 1),
     "tls.legacy_version": _tls_mark(lambda tls: tls["version"] == "TLSv1.1"),
+    "tls.pedantic": _tls_mark(lambda tls: ISSUER_KEY_ID not in tls["path"][0]["der"]),
     "tls.must_staple": _tls_mark(lambda tls: MUST_STAPLE in tls["path"][0]["der"]),
     "dns.hosts_override": lambda seen: healthy(seen) and bool(seen["hosts"]) and not seen["dns"]["addresses"],
     "ip.v4_only_broken": lambda seen: healthy(seen) and _family_broken(4)(seen),

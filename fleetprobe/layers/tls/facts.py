@@ -70,6 +70,8 @@ class TlsFacts:
     """The path that OpenSSL built, read; leaf first."""
     trials: tuple[Trial, ...] = ()
     """Where OpenSSL stopped: which of the issuers that bear the right name have signed."""
+    alpn_offered: tuple[str, ...] = ()
+    """Names of protocols in our hello (RFC 7301)."""
     trust: str = SYSTEM
     """The label of the store that the handshake was verified against; it decides."""
     held: tuple[Held, ...] = ()
@@ -93,7 +95,7 @@ class TlsFacts:
     @property
     def trust_anchor(self) -> Certificate | None:
         """Where the path ends, unless OpenSSL has more against it than dates."""
-        return anchor_of(self.path, self.handshake.verify_errors)
+        return None if self.handshake.too_dear else anchor_of(self.path, self.handshake.verify_errors)
 
     @property
     def duration_ms(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleetprobe.layer import Ground, Layer, Witness
-from fleetprobe.layers.tls import chain, exchange, large_hello, other_name, other_offer
+from fleetprobe.layers.tls import chain, default_certificate, exchange, large_hello, other_name, other_offer
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
@@ -48,10 +48,12 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     certificates = tuple(known[der] for der in presented)
     path = tuple(known[der] for der in handshake.path_der)
     ders = {one.sha256: der for der, one in known.items()}
+    # What is too dear to verify once is not verified again, and vouches for nothing.
+    affordable, errors = not handshake.too_dear, handshake.verify_errors
+    held_by = frozenset(one.sha256 for one in path) if affordable and not errors else frozenset()
     text = ground.address.text
     address = f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}"
-    errors = handshake.verify_errors
-    pool(net, certificates, frozenset() if errors else frozenset(one.sha256 for one in path), ders, address)
+    pool(net, certificates, held_by, ders, address)
     return TlsFacts(
         address=address,
         server_name=asked_name(target),
@@ -61,10 +63,14 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         last_word=last_word,
         path=path,
         trials=try_issuers(certificates, path, errors, ders),
+        alpn_offered=hello.alpn,
         ca_file=target.ca_file,
         trust=deciding.label,
-        held=await hold(handshake, others, known, net),
-        repair=await repair(certificates, errors, ders, net, deciding.file, ground.policy.as_of) if errors else None,
+        held=await hold(handshake, others if affordable else [], known, net),
+        repair=(
+            await repair(certificates, errors, ders, net, deciding.file, ground.policy.as_of)
+            if errors and affordable else None
+        ),
     )
 
 
@@ -72,9 +78,10 @@ LAYER = Layer(
     name="tls",
     probe=probe,
     judge=judge,
-    emits=EMITS | large_hello.EMITS | other_name.EMITS | other_offer.EMITS,
+    emits=EMITS | large_hello.EMITS | other_name.EMITS | other_offer.EMITS | default_certificate.EMITS,
     duration="tls_handshake_duration_ms",
     everywhere=False,
     witnesses=(Witness(name="again", when=exchange.SILENT),),
-    goes_on=chain.EMITS,
+    # A chain that is too large or too dear ends the handshake, and with it the climb.
+    goes_on=chain.EMITS - exchange.EMITS,
 )
