@@ -1,15 +1,17 @@
 """What curl, openssl s_client, testssl.sh, sslyze and we say of the servers of the zoo, beside the truth.
 
-    python -m benchmarks.tls_tools docs/tls-tools.md
+    python -m benchmarks.tls_tools docs/tls-tools.md [--without TOOL]
 
-Takes about a quarter of an hour, nearly all of it testssl.sh. Each command has a time limit; what is not installed
-(`make tls-tools` does that) is left out and named. All of them are told the address, so that no name is resolved, and
+Takes about a quarter of an hour on a machine that has nothing else to do, nearly all of it testssl.sh, which a busy one
+had better leave out. Each command has a time limit; what is not installed (`make tls-tools` does that) is left out and
+named. All of them are told the address, so that no name is resolved, and
 nothing outside of this machine is asked: no proxies, no revocation lists, no OCSP. Whether a tool names the right cause
 is judged by the words of `benchmarks/tls_words.py`. Tools work with one server at a time, some servers side by side.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -33,6 +35,8 @@ from tests.zoo.stand import Zoo, standing
 _AT_ONCE = 6
 _TEXT_CHARS = 110
 NOT_ASKED = "-"
+LEFT_OUT: set[str] = set()
+"""Programs that are passed over, by order of whoever runs this."""
 STARTTLS = ("smtp", "imap", "pop3", "ftp", "postgres", "mysql", "ldap", "xmpp")
 _OWN_TOOLS = Path(__file__).parent.parent / ".venv" / "tools" / "bin"
 """Where `.ci/lab-tools --bench` puts what is no package of the system."""
@@ -203,13 +207,15 @@ def _json(report: Path, otherwise: Any) -> Any:
 TOOLS = (
     Tool("curl", "curl", _curl, _curl_told, 10.0, knows_not=STARTTLS),
     Tool("openssl s_client", "openssl", _s_client, _s_client_told, 8.0),
-    Tool("testssl.sh", "testssl", _testssl, _testssl_told, 60.0, each=2),
+    Tool("testssl.sh", "testssl", _testssl, _testssl_told, 180.0, each=2),
     Tool("sslyze", "sslyze", _sslyze, _sslyze_told, 30.0, knows_not=("mysql",)),
 )
 
 
 def find_tool(name: str) -> str | None:
     """Full path of a program of the system, or of those that were installed for this table alone."""
+    if name in LEFT_OUT:
+        return None
     own = _OWN_TOOLS / name
     return str(own) if own.exists() else find_program(name)
 
@@ -287,7 +293,7 @@ def _versions(missing: Sequence[str]) -> str:
         "sslyze": _version("sslyze", "--help", r"SSLyze version (\d[\w.]*)"),
     }
     found = ", ".join(f"{name} {version}" for name, version in said.items() if version)
-    left_out = f" Not installed there, so left out: {', '.join(missing)}." if missing else ""
+    left_out = f" Left out: {', '.join(missing)}." if missing else ""
     return f"Linux {re.split(r'[^0-9.]', platform.release())[0]}, {found}.{left_out}"
 
 
@@ -316,6 +322,11 @@ def _cell(text: str) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Write the page to the file named, or to standard output."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("page", nargs="?")
+    parser.add_argument("--without", action="append", default=[], choices=[tool.program for tool in TOOLS])
+    options = parser.parse_args(argv)
+    LEFT_OUT.update(options.without)
     with tempfile.TemporaryDirectory(prefix="fleetprobe-tls-") as state:
         folder = Path(state)
         (folder / "zoo").mkdir()
@@ -325,8 +336,8 @@ def main(argv: Sequence[str]) -> int:
                 told = pool.map(lambda server: (server.name, cells_of(zoo, server, folder)), zoo.servers)
                 cells = dict(told)
             text = table(zoo, ours, cells)
-    if argv:
-        Path(argv[0]).write_text(text, encoding="utf-8")
+    if options.page:
+        Path(options.page).write_text(text, encoding="utf-8")
     else:
         print(text, end="")
     return 0
