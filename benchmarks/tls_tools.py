@@ -37,6 +37,8 @@ _TEXT_CHARS = 110
 NOT_ASKED = "-"
 LEFT_OUT: set[str] = set()
 """Programs that are passed over, by order of whoever runs this."""
+_OUR_DIALOGUE = ("imap", "pop3")
+"""In the zoo these follow the words that we say, tags and all: another client would be lost."""
 STARTTLS = ("smtp", "imap", "pop3", "ftp", "postgres", "mysql", "ldap", "xmpp")
 _OWN_TOOLS = Path(__file__).parent.parent / ".venv" / "tools" / "bin"
 """Where `.ci/lab-tools --bench` puts what is no package of the system."""
@@ -206,9 +208,9 @@ def _json(report: Path, otherwise: Any) -> Any:
 
 TOOLS = (
     Tool("curl", "curl", _curl, _curl_told, 10.0, knows_not=STARTTLS),
-    Tool("openssl s_client", "openssl", _s_client, _s_client_told, 8.0),
-    Tool("testssl.sh", "testssl", _testssl, _testssl_told, 180.0, each=2),
-    Tool("sslyze", "sslyze", _sslyze, _sslyze_told, 30.0, knows_not=("mysql",)),
+    Tool("openssl s_client", "openssl", _s_client, _s_client_told, 8.0, knows_not=_OUR_DIALOGUE),
+    Tool("testssl.sh", "testssl", _testssl, _testssl_told, 180.0, each=2, knows_not=_OUR_DIALOGUE),
+    Tool("sslyze", "sslyze", _sslyze, _sslyze_told, 30.0, knows_not=("mysql", *_OUR_DIALOGUE)),
 )
 
 
@@ -267,7 +269,7 @@ def table(zoo: Zoo, ours: Mapping[str, Sequence[str]], cells: Mapping[str, Mappi
         words = (_cell(told[title]) for title in titles)
         rows.append(" | ".join([f"| `{server.name}`", server.truth, *words, ", ".join(named) or "none"]) + " |")
     missing = [tool.title for tool in TOOLS if find_tool(tool.program) is None]
-    counts = ", ".join(f"{title} {right[title]} of {asked[title]}" for title in titles)
+    counts = ", ".join(f"{title} {right[title]} of {asked[title]}" for title in titles if asked[title])
     head = " | ".join(["| server", "the truth", *titles, "who names it"]) + " |"
     summary = f"Servers, and how many are named rightly: {counts}."
     lines = [*_PREFACE, _versions(missing), "", summary, "", head, "|---" * (len(titles) + 3) + "|", *rows]

@@ -45,7 +45,7 @@ WORDS: Final[Mapping[str, str]] = {
     "tls.protocol_error": r"packet length|record|protocol error|wrong version",
     "tls.no_answer": _SILENCE, "tls.stalled": _SILENCE,
     "tls.dropped": _ENDED, "tcp.closed": _ENDED,
-    "tls.starttls_refused": r"STARTTLS", "tls.starttls_injected": r"inject|before TLS|unexpected",
+    "tls.starttls_refused": r"START ?TLS|AUTH TLS", "tls.starttls_injected": r"inject|before TLS|unexpected",
     "http.status": r"HTTP 400", "http.misdirected": r"HTTP 421",
     "http.client_certificate_required": r"HTTP 400|client (cert|auth)",
     "tls.wrong_order": r"order", "tls.extra_certs": r"extra|unrelated|unused|not (part|needed)",
