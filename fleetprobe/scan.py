@@ -12,14 +12,11 @@ import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import anyio
 
-from fleetprobe import pool_file
 from fleetprobe.audit.causes import Causes, cause_id
 from fleetprobe.engine.budget import Gate, Guard, Manners, Network
 from fleetprobe.engine.descriptors import affordable, raise_limit, require_room
@@ -29,12 +26,12 @@ from fleetprobe.engine.one import Examiner
 from fleetprobe.examination import Examination
 from fleetprobe.inventory.read import InventoryError, entries
 from fleetprobe.layers.ladders import ladder_of
+from fleetprobe.library import Library
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import BadLine, Entry, Target
 from fleetprobe.model.verdict import Verdict
 from fleetprobe.net.live.net import LiveNet
 from fleetprobe.net.live.trust import UnusableTrust
-from fleetprobe.pool_file import UnusablePool
 from fleetprobe.record.columns import SCHEMA_VERSION
 from fleetprobe.record.line import encode
 from fleetprobe.record.result import bad_line_row, result_row
@@ -77,6 +74,8 @@ class Options:
     """Where CA certificates that hosts present are kept between runs; None: nowhere."""
     pool_named: bool = False
     """Whether somebody asked for that file, so that it must be usable."""
+    intermediates: str | None = None
+    """A PEM file of CA certificates that no host need present."""
     run_deadline_s: float | None = None
     grace_s: float = 2.0
     vantage: str = field(default_factory=socket.gethostname)
@@ -113,34 +112,18 @@ async def _run(options: Options, watch: Watch) -> Ended:
     net = LiveNet(servers=options.resolvers, families=options.families, ca_file=options.ca_file)
     try:
         trust = net.trust()
-        await anyio.to_thread.run_sync(_load_pool, options, net)
-        source = _trusted(_source(options), net)
+        library = Library(net.pool, options.pool, required=options.pool_named)
+        facts = await anyio.to_thread.run_sync(library.open, options.intermediates, options.ca_file)
+        source = _trusted(_source(options), net, library)
         sinks = [JsonlSink(path, append=options.append) for path in options.outputs]
         scan = _Scan(options, watch, net, sinks, source)
         try:
-            return await scan.go(trust)
+            return await scan.go({"trust": dict(trust), **facts})
         finally:
             await _closed(sinks, scan, options.grace_s)
-            _save_pool(options, net)
+            library.save()
     finally:
         await net.close()
-
-
-def _load_pool(options: Options, net: LiveNet) -> None:
-    if options.pool is not None:
-        try:
-            pool_file.load(Path(options.pool), net.pool)
-        except UnusablePool:
-            if options.pool_named:
-                raise
-        net.pool.learnt = False
-
-
-def _save_pool(options: Options, net: LiveNet) -> None:
-    """What the run has learnt helps the next one; that it cannot be kept costs this one nothing."""
-    if options.pool is not None and net.pool.learnt:
-        with suppress(UnusablePool):
-            pool_file.save(Path(options.pool), net.pool)
 
 
 async def _closed(sinks: Sequence[JsonlSink], scan: _Scan, grace_s: float) -> None:
@@ -197,7 +180,7 @@ class _Scan:
         """Whether a signal asked us to end."""
         return self._signal is not None
 
-    async def go(self, trust: Mapping[str, object]) -> Ended:
+    async def go(self, facts: Mapping[str, object]) -> Ended:
         """From run_start to run_end."""
         options, started = self._options, self._net.now()
         gate = Gate(options.manners, Guard(options.allow, options.deny, options.families))
@@ -224,7 +207,7 @@ class _Scan:
                 loop.add_signal_handler(number, on_signal, number)
             if options.run_deadline_s is not None:
                 loop.call_later(options.run_deadline_s, stop, "deadline", options.grace_s)
-            self._write(self._run_start(trust))
+            self._write(self._run_start(facts))
             await fleet.run(feed)
             await self._settle()
         known = feed.exhausted or self._outcome == "completed"
@@ -322,7 +305,7 @@ class _Scan:
             self._sinks.remove(sink)
             self._lost.append(sink)
 
-    def _run_start(self, trust: Mapping[str, object]) -> Row:
+    def _run_start(self, facts: Mapping[str, object]) -> Row:
         options = self._options
         return run_start(
             self._run_id,
@@ -331,7 +314,7 @@ class _Scan:
             inventory_sha256=inventory_hash(options.arguments, options.files),
             seed=options.seed,
             resolvers=self._net.servers,
-            facts={"trust": dict(trust), "pool": {"source": options.pool, "count": len(self._net.pool)}},
+            facts=facts,
         )
 
     def _end(self, started: float, not_run: int | None, duplicates: int) -> Ended:
@@ -371,12 +354,13 @@ def _source(options: Options) -> Iterator[Entry]:
     return found if _may_block(options) else shuffled(found, options.seed)
 
 
-def _trusted(found: Iterator[Entry], net: LiveNet) -> Iterator[Entry]:
+def _trusted(found: Iterator[Entry], net: LiveNet, library: Library) -> Iterator[Entry]:
     """Entries whose own CA file cannot be used become bad lines before anything is sent for them."""
     for entry in _to_the_end(found):
         if isinstance(entry, Target) and entry.ca_file is not None:
             try:
                 net.trust(entry.ca_file)
+                library.lend(entry.ca_file)
             except UnusableTrust as why:
                 yield BadLine(source=entry.source or "", raw=entry.canonical, reason=str(why))
                 continue

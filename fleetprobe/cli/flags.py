@@ -216,6 +216,14 @@ class Probing:
             help="Where CA certificates that servers present are kept between runs; they carry no trust.",
         ),
     ] = None
+    intermediates: Annotated[
+        str | None,
+        flag(
+            "--intermediates",
+            metavar="PEM",
+            help="CA certificates that may close the gaps of chains; they carry no trust and are not kept.",
+        ),
+    ] = None
     expiring: Annotated[
         str,
         flag(

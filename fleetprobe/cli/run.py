@@ -21,6 +21,7 @@ from fleetprobe.cli.values import days, limit, mapping, networks, resolvers, wit
 from fleetprobe.engine.budget import Manners
 from fleetprobe.engine.descriptors import TooFewDescriptors
 from fleetprobe.inventory.read import STDIN, InventoryError, entries
+from fleetprobe.issuer_files import UnusableList
 from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.net.live.trust import UnusableTrust
 from fleetprobe.pool_file import UnusablePool, default_path
@@ -37,6 +38,7 @@ _EXITS: dict[type[Exception], int] = {
     TooFewDescriptors: EXIT_USAGE,
     UnusableTrust: EXIT_USAGE,
     UnusablePool: EXIT_USAGE,
+    UnusableList: EXIT_USAGE,
     OutputExists: EXIT_USAGE,
     OutputLocked: EXIT_LOCKED,
     OutputError: EXIT_OUTPUT,
@@ -75,6 +77,7 @@ def options_of(
         ca_file=probing.ca_file,
         pool=_pool(probing.pool),
         pool_named=probing.pool is not None,
+        intermediates=probing.intermediates,
         policy=Policy(
             connect_s=probing.timeout,
             exchange_s=max(Policy().exchange_s, probing.timeout),
@@ -106,6 +109,7 @@ def execute(options: Options, watch: Watch) -> Ended | int:
         TooFewDescriptors,
         UnusableTrust,
         UnusablePool,
+        UnusableList,
         OutputExists,
         OutputLocked,
         OutputError,

@@ -46,6 +46,16 @@ def test_one_when_a_target_failed() -> None:
     assert records(done.stdout)[1]["code"] == "tcp.refused"
 
 
+def test_two_and_nothing_sent_when_the_list_of_intermediates_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "list.pem"
+    path.write_text("# a list\n-----BEGIN CERTIFICATE-----\n")
+    with listener() as server:
+        done = run("scan", "--intermediates", str(path), f"tcp://127.0.0.1:{port_of(server)}")
+        assert not accepted(server)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"fleetprobe: the list {path} is broken: line 2 begins no certificate in PEM\n"
+
+
 def test_two_and_one_clear_line_when_no_line_names_a_target() -> None:
     done = run("scan", "-i", "-", stdin="host:0\n\n")
     assert done.returncode == 2
