@@ -20,6 +20,7 @@ import anyio
 from fleetprobe.audit.causes import Causes, cause_id
 from fleetprobe.engine.budget import Gate, Guard, Manners, Network
 from fleetprobe.engine.descriptors import affordable, raise_limit, require_room
+from fleetprobe.engine.errands import Errands
 from fleetprobe.engine.feed import Direct, Feed, Threaded, shuffled
 from fleetprobe.engine.fleet import Fleet
 from fleetprobe.engine.one import Examiner
@@ -76,6 +77,8 @@ class Options:
     """Whether somebody asked for that file, so that it must be usable."""
     intermediates: str | None = None
     """A PEM file of CA certificates that no host need present."""
+    aia: bool = False
+    """Whether issuers are fetched from where certificates of strangers say."""
     run_deadline_s: float | None = None
     grace_s: float = 2.0
     vantage: str = field(default_factory=socket.gethostname)
@@ -184,7 +187,8 @@ class _Scan:
         """From run_start to run_end."""
         options, started = self._options, self._net.now()
         gate = Gate(options.manners, Guard(options.allow, options.deny, options.families))
-        examiner = Examiner(self._net, options.policy, gate)
+        errands = Errands(self._net, options.manners, options.allow, options.deny, options.families)
+        examiner = Examiner(self._net, options.policy, gate, errands if options.aia else None)
         fleet = Fleet(examiner, ladder_of, self._emit, affordable(options.concurrency))
         feed: Feed[Entry] = Threaded(self._source) if _may_block(options) else Direct(self._source)
         dropped = 0
@@ -209,7 +213,9 @@ class _Scan:
                 loop.call_later(options.run_deadline_s, stop, "deadline", options.grace_s)
             self._write(self._run_start(facts))
             await fleet.run(feed)
+            await errands.finish()
             await self._settle()
+        await errands.close()
         known = feed.exhausted or self._outcome == "completed"
         for cause in self._causes.rows():
             self._write({**cause, "schema_version": SCHEMA_VERSION, "run_id": self._run_id})

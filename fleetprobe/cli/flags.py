@@ -224,6 +224,13 @@ class Probing:
             help="CA certificates that may close the gaps of chains; they carry no trust and are not kept.",
         ),
     ] = None
+    aia: Annotated[
+        bool,
+        flag(
+            "--aia",
+            help="Fetch missing issuers by HTTP from where certificates say: public addresses, or what --allow names.",
+        ),
+    ] = False
     expiring: Annotated[
         str,
         flag(

@@ -78,6 +78,7 @@ def options_of(
         pool=_pool(probing.pool),
         pool_named=probing.pool is not None,
         intermediates=probing.intermediates,
+        aia=probing.aia,
         policy=Policy(
             connect_s=probing.timeout,
             exchange_s=max(Policy().exchange_s, probing.timeout),

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from fleetprobe.layers.tls.signature import verifies
 
@@ -22,6 +22,7 @@ _CACHED = 1024
 _CACHED_BYTES = 8 * 1024
 _NAMES_SHOWN = 64
 _LIMITS_READ = 64
+_URLS_READ, _URL_CHARS = 4, 1024
 TEXT_CHARS = 512
 """Names longer than this are cut in the record."""
 _PURPOSES = {
@@ -75,6 +76,8 @@ class Certificate:
     """Its extended key usages, by name where they have one; none: any."""
     must_staple: bool = False
     """It promises a stapled OCSP answer (RFC 7633)."""
+    issuer_urls: tuple[str, ...] = ()
+    """Where its issuer can be had (caIssuers, RFC 5280 §4.2.2.1), as it says itself: at most 4, any text."""
 
     def record(self, names_shown: int = _NAMES_SHOWN) -> Mapping[str, Any]:
         """The fields as JSON-ready values; at most `names_shown` alternative names, and their count."""
@@ -166,6 +169,8 @@ class _Reader:
         key_id = _key_id(certificate)
         self.field = "tls_feature"
         must_staple = _must_staple(certificate)
+        self.field = "authority_information_access"
+        issuer_urls = _issuer_urls(certificate)
         self.field = "subject_alternative_name"
         dns_names, ip_addresses = _alternative_names(certificate)
         self.field = "public_key"
@@ -195,6 +200,7 @@ class _Reader:
             signs_certificates=signs,
             purposes=purposes,
             must_staple=must_staple,
+            issuer_urls=issuer_urls,
         )
 
 
@@ -255,6 +261,17 @@ def _key_id(certificate: x509.Certificate) -> str | None:
 def _must_staple(certificate: x509.Certificate) -> bool:
     features = _extension(certificate, x509.TLSFeature)
     return features is not None and x509.TLSFeatureType.status_request in features
+
+
+def _issuer_urls(certificate: x509.Certificate) -> tuple[str, ...]:
+    offered = _extension(certificate, x509.AuthorityInformationAccess)
+    urls = (
+        one.access_location.value for one in list(offered or ())[:_LIMITS_READ]
+        if one.access_method == AuthorityInformationAccessOID.CA_ISSUERS
+        and isinstance(one.access_location, x509.UniformResourceIdentifier)
+    )
+    # Half a URL would be another one.
+    return tuple(url for url in urls if len(url) <= _URL_CHARS)[:_URLS_READ]
 
 
 def _key_info(certificate: x509.Certificate) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleetprobe.layer import Ground, Layer, Witness
-from fleetprobe.layers.tls import chain, exchange, large_hello, other_name, other_offer
+from fleetprobe.layers.tls import aia, chain, exchange, large_hello, other_name, other_offer
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
@@ -68,6 +68,6 @@ LAYER = Layer(
     emits=EMITS | large_hello.EMITS | other_name.EMITS | other_offer.EMITS,
     duration="tls_handshake_duration_ms",
     everywhere=False,
-    witnesses=(Witness(name="again", when=exchange.SILENT),),
+    witnesses=(Witness(name="again", when=exchange.SILENT), aia.WITNESS),
     goes_on=chain.EMITS,
 )
