@@ -188,7 +188,8 @@ class _Scan:
         options, started = self._options, self._net.now()
         gate = Gate(options.manners, Guard(options.allow, options.deny, options.families))
         errands = Errands(self._net, options.manners, options.allow, options.deny, options.families)
-        examiner = Examiner(self._net, options.policy, gate, errands if options.aia else None)
+        wanted = options.aia and options.policy.witnesses
+        examiner = Examiner(self._net, options.policy, gate, errands if wanted else None)
         fleet = Fleet(examiner, ladder_of, self._emit, affordable(options.concurrency))
         feed: Feed[Entry] = Threaded(self._source) if _may_block(options) else Direct(self._source)
         dropped = 0

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -15,7 +16,7 @@ from fleetprobe.engine.budget import Manners
 from fleetprobe.engine.errands import Errands
 from fleetprobe.lab.issue import Issued
 from fleetprobe.layer import Ground
-from fleetprobe.layers.tls.aia import MOST_HOPS, WHEN, AiaFacts, judge, probe
+from fleetprobe.layers.tls.aia import MOST_HOPS, WHEN, AiaFacts, in_doubt, judge, probe
 from fleetprobe.layers.tls.aia_fetch import MOST_BYTES, certificates_in
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
@@ -287,6 +288,39 @@ def test_only_the_certificate_at_the_gap_is_asked() -> None:
     found, _ = world.told(leaf(lower, issuer_urls=[URL]), lower)
     assert [one["url"] for one in found.record()["aia"]] == ["http://ca.lab.test/upper"]
     assert [one.code for one in findings(found)] == ["tls.missing_intermediate"]
+
+
+def test_a_root_that_nobody_trusts_does_not_hide_a_path_that_is_fetched() -> None:
+    """Whoever was seen before: the private twin of the issuer, its root, or nobody."""
+    private = authority("Private")
+    twin = authority("Lower", private, twin=LOWER)
+    for others in ((), (twin, private)):
+        world = World(*answers(der(LOWER)))
+        for one in others:
+            world.fleet.pool(one, "198.51.100.7:443")
+        seen = facts(LEAF)
+        repaired = world.fleet.repair(LEAF)
+        assert (repaired is not None) is bool(others)
+        seen = replace(seen, repair=repaired)
+        ground = world.ground(seen)
+        assert in_doubt(ground, seen).repair is None
+        assert in_doubt(replace(ground, errands=None), seen) is seen
+        found = asyncio.run(world.ask(ground))
+        assert found is not None
+        assert [one.code for one in findings(found)] == ["tls.missing_intermediate"]
+        closed = found.tls.repair
+        assert closed is not None and closed.anchor is not None
+        assert in_doubt(ground, found.tls) is found.tls
+
+
+def test_what_the_pool_knows_is_told_where_nothing_can_be_fetched() -> None:
+    private = authority("Private")
+    world = World(*answers(b""))
+    for one in (authority("Lower", private, twin=LOWER), private):
+        world.fleet.pool(one, "198.51.100.7:443")
+    found, _ = world.told(LEAF)
+    assert [one.code for one in findings(found)] == ["tls.missing_intermediate", "tls.untrusted_root"]
+    assert outcomes(found) == ["no certificate"]
 
 
 def test_a_pool_full_of_namesakes_does_not_hide_what_was_fetched() -> None:

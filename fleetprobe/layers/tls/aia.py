@@ -63,16 +63,24 @@ class AiaFacts:
 async def probe(ground: Ground, net: Net) -> AiaFacts | None:
     """Fetch the issuer, and the issuer of that, until the path has an end. None: nothing to ask, or nobody wants it."""
     seen: TlsFacts | None = ground.facts.get("tls")
-    if ground.errands is None or seen is None:
-        return None
-    child = stopped_at(seen.path, seen.handshake.verify_errors)
-    if child is None or not child.issuer_urls:
+    child = None if seen is None else _child(seen)
+    if ground.errands is None or seen is None or child is None:
         return None
     chase = _Chase(ground, net, ground.errands, seen)
     best = await chase.to_the_end(child)
     ground.attempts += chase.attempts
     found = tuple(one.der for one in chase.lent)
     return AiaFacts(tls=replace(seen, repair=best), fetched=tuple(chase.fetched), certificates_der=found)
+
+
+def in_doubt(ground: Ground, seen: TlsFacts) -> TlsFacts:
+    """What a climb may say before the issuer has been fetched: that the gap is closed, but not by whom nobody trusts.
+
+    Another path may lead from the fetched issuer to an anchor; which is found must not depend on who was seen before.
+    """
+    if ground.errands is None or seen.repair is None or seen.repair.anchor is not None or _child(seen) is None:
+        return seen
+    return replace(seen, repair=None)
 
 
 def judge(facts: AiaFacts | None, policy: Policy) -> Sequence[Finding]:
@@ -82,6 +90,12 @@ def judge(facts: AiaFacts | None, policy: Policy) -> Sequence[Finding]:
     told = gap.told(facts.tls, facts.tls.repair)
     aia = facts.record()["aia"]
     return [replace(one, supersedes=WHEN, facts={**one.facts, "aia": aia}) for one in told]
+
+
+def _child(seen: TlsFacts) -> Certificate | None:
+    """The certificate whose issuer is wanted and offered."""
+    child = stopped_at(seen.path, seen.handshake.verify_errors)
+    return child if child is not None and child.issuer_urls else None
 
 
 class _Chase:
@@ -99,19 +113,21 @@ class _Chase:
 
     async def to_the_end(self, child: Certificate) -> Repair | None:
         """The best path, fetched up to an anchor, a root, or as far as it goes."""
-        seen, best = self._seen, None
+        best = None
         for _ in range(MOST_HOPS):
             issuer = await self._issuer(child)
-            if issuer is None:
-                break
-            best = await repair(
-                seen.certificates, seen.handshake.verify_errors, self._ders, self._net, seen.ca_file,
-                self._ground.policy.as_of, self.lent,
-            )
-            if issuer.self_signed or (best is not None and best.anchor is not None):
+            best = await self._repair()
+            if issuer is None or issuer.self_signed or (best is not None and best.anchor is not None):
                 break
             child = issuer
         return best
+
+    async def _repair(self) -> Repair | None:
+        seen = self._seen
+        return await repair(
+            seen.certificates, seen.handshake.verify_errors, self._ders, self._net, seen.ca_file,
+            self._ground.policy.as_of, self.lent,
+        )
 
     async def _issuer(self, child: Certificate) -> Certificate | None:
         """Who signed the certificate, from the first of its URLs that has it."""

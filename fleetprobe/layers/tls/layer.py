@@ -47,7 +47,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     address = f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}"
     errors = handshake.verify_errors
     pool(net, certificates, frozenset() if errors else frozenset(one.sha256 for one in path), ders, address)
-    return TlsFacts(
+    seen = TlsFacts(
         address=address,
         server_name=asked_name(target),
         handshake=handshake,
@@ -59,6 +59,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         ca_file=target.ca_file,
         repair=await repair(certificates, errors, ders, net, target.ca_file, ground.policy.as_of) if errors else None,
     )
+    return aia.in_doubt(ground, seen)
 
 
 LAYER = Layer(
