@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from fleetprobe import pool_file
 from fleetprobe.issuer_files import Authority, bundled, load_list
+from fleetprobe.model.target import Entry, Target
+from fleetprobe.model.trust import MACHINE
 from fleetprobe.net.pool import Pool
 from fleetprobe.pool_file import UnusablePool
 
@@ -24,9 +26,10 @@ class Library:
         self._lent: set[str] = set()
         self._loop = asyncio.get_running_loop()
 
-    def open(self, listed: str | None, ca_file: str | None) -> Mapping[str, object]:
+    def open(self, listed: str | None, stores: Iterable[str]) -> Mapping[str, object]:
         """Read everything before the run: facts for its first line. Raises UnusablePool and UnusableList.
 
+        `stores` are the files of the run's own trust, and MACHINE, in which OpenSSL looks in any case.
         May be called in a thread, as long as nobody else uses the pool.
         """
         if self._kept is not None:
@@ -39,15 +42,18 @@ class Library:
         facts: dict[str, object] = {"pool": kept}
         if listed is not None:
             facts["intermediates"] = load_list(listed, self._pool)
-        for authority in self._first(ca_file):
-            authority.lend(self._pool)
+        for file in stores:
+            for authority in self._first(file):
+                authority.lend(self._pool)
         self._pool.learnt = False
         return facts
 
-    def lend(self, ca_file: str | None) -> None:
-        """Let the fleet know what a CA file of the inventory holds. From any thread; each file is read once."""
-        if found := list(self._first(ca_file)):
-            self._loop.call_soon_threadsafe(self._take, found)
+    def lending(self, found: Iterable[Entry]) -> Iterator[Entry]:
+        """The same entries; what their own CA files hold helps the whole fleet. From any thread."""
+        for entry in found:
+            if isinstance(entry, Target) and entry.ca_file and (authorities := list(self._first(entry.ca_file))):
+                self._loop.call_soon_threadsafe(self._take, authorities)
+            yield entry
 
     def save(self) -> None:
         """What the run has learnt helps the next one; that it cannot be kept costs this one nothing."""
@@ -55,8 +61,9 @@ class Library:
             with suppress(UnusablePool):
                 pool_file.save(self._kept, self._pool)
 
-    def _first(self, ca_file: str | None) -> Iterable[Authority]:
-        if ca_file is None or ca_file in self._lent:
+    def _first(self, ca_file: str) -> Iterable[Authority]:
+        """What a file holds, the first time that it is named."""
+        if ca_file == MACHINE or ca_file in self._lent:
             return ()
         self._lent.add(ca_file)
         return bundled(ca_file)

@@ -29,14 +29,15 @@ from fleetprobe.inventory.read import InventoryError, entries
 from fleetprobe.layers.ladders import ladder_of
 from fleetprobe.library import Library
 from fleetprobe.model.policy import Policy
-from fleetprobe.model.target import BadLine, Entry, Target
+from fleetprobe.model.target import BadLine, Entry
 from fleetprobe.model.verdict import Verdict
 from fleetprobe.net.live.net import LiveNet
-from fleetprobe.net.live.trust import UnusableTrust
+from fleetprobe.net.live.stores import told_of, usable
 from fleetprobe.record.columns import SCHEMA_VERSION
 from fleetprobe.record.line import encode
 from fleetprobe.record.result import bad_line_row, result_row
 from fleetprobe.segment import inventory_hash, run_end, run_start, uuid7
+from fleetprobe.settle import Fleet as Seen
 from fleetprobe.settle import settle
 from fleetprobe.sinks.jsonl import JsonlSink, OutputError
 from fleetprobe.sinks.reread import Spool
@@ -69,7 +70,6 @@ class Options:
     deny: Sequence[Network] = ()
     families: frozenset[int] = frozenset({4, 6})
     resolvers: Sequence[str] | None = None
-    ca_file: str | None = None
     policy: Policy = field(default_factory=Policy)
     pool: str | None = None
     """Where CA certificates that hosts present are kept between runs; None: nowhere."""
@@ -112,16 +112,22 @@ def run(options: Options, watch: Watch = lambda row: None) -> Ended:
 
 
 async def _run(options: Options, watch: Watch) -> Ended:
-    net = LiveNet(servers=options.resolvers, families=options.families, ca_file=options.ca_file)
+    trust = options.policy.trust
+    net = LiveNet(servers=options.resolvers, families=options.families, ca_file=trust.of_run[0].file or None)
     try:
-        trust = net.trust()
+        stores = told_of(trust, net)
         library = Library(net.pool, options.pool, required=options.pool_named)
-        facts = await anyio.to_thread.run_sync(library.open, options.intermediates, options.ca_file)
-        source = _trusted(_source(options), net, library)
+        files = [store.file for store in dict.fromkeys((*trust.of_run, *trust.known))]
+        lent = await anyio.to_thread.run_sync(library.open, options.intermediates, files)
+        source = library.lending(usable(_to_the_end(_source(options)), trust, net))
         sinks = [JsonlSink(path, append=options.append) for path in options.outputs]
         scan = _Scan(options, watch, net, sinks, source)
         try:
-            return await scan.go({"trust": dict(trust), **facts})
+            return await scan.go({
+                "trust": dict(stores[trust.of_run[0].label]),
+                "trusts": {label: dict(told) for label, told in stores.items()},
+                **lent,
+            })
         finally:
             await _closed(sinks, scan, options.grace_s)
             library.save()
@@ -177,6 +183,7 @@ class _Scan:
         self._outcome = "completed"
         self._signal: signal.Signals | None = None
         self._spool = Spool(sinks)
+        self._fleet = Seen()
 
     @property
     def stopped(self) -> bool:
@@ -232,6 +239,7 @@ class _Scan:
             row = result_row(result, self._run_id, self._options.vantage, 0)
             row["root_cause_id"] = self._root_cause(row, result.verdict)
         self._count(row, 1)
+        self._fleet.see(row)
         self._write(row)
         self._spool.keep(row)
         await self._wait_for_room()
@@ -244,7 +252,7 @@ class _Scan:
             reread = await anyio.to_thread.run_sync(self._spool.reread, self._sinks)
         except OutputError:
             return  # what was written stands, and says itself that it is not settled
-        async for before, row in settle(reread, self._net, self._options.policy):
+        async for before, row in settle(reread, self._net, self._options.policy, self._fleet):
             self._count(before, -1)
             self._count({**before, **row["fields"]}, 1)
             self._write(row)
@@ -359,19 +367,6 @@ def _source(options: Options) -> Iterator[Entry]:
     found = entries(options.files, options.arguments, mapping=options.mapping, max_targets=options.max_targets)
     # What comes through a pipe is scanned as it comes; files are mixed, so that no prefix is hit in a row.
     return found if _may_block(options) else shuffled(found, options.seed)
-
-
-def _trusted(found: Iterator[Entry], net: LiveNet, library: Library) -> Iterator[Entry]:
-    """Entries whose own CA file cannot be used become bad lines before anything is sent for them."""
-    for entry in _to_the_end(found):
-        if isinstance(entry, Target) and entry.ca_file is not None:
-            try:
-                net.trust(entry.ca_file)
-                library.lend(entry.ca_file)
-            except UnusableTrust as why:
-                yield BadLine(source=entry.source or "", raw=entry.canonical, reason=str(why))
-                continue
-        yield entry
 
 
 def _to_the_end(found: Iterator[Entry]) -> Iterator[Entry]:

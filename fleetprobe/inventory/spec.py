@@ -99,8 +99,8 @@ class _Plan:
         return Target(
             service=self.service or usual_service(port), host=host, port=port, path=self.path,
             sni=options.sni, host_header=options.host_header, connect_to=options.connect_to,
-            expect=options.expect, ca_file=options.ca_file, timeout_s=options.timeout_s,
-            labels=options.labels, source=self.source,
+            expect=options.expect, ca_file=options.ca_file, trust=options.trust,
+            timeout_s=options.timeout_s, labels=options.labels, source=self.source,
         )
 
 
@@ -243,6 +243,7 @@ def _refuse_misfits(plan: _Plan) -> None:
             ("expect_status", expect.status, offer.http),
             ("sni", options.sni, offer.tls),
             ("ca_file", options.ca_file, offer.tls),
+            ("trust", options.trust or None, offer.tls),
             ("expect_body", expect.body, offer.body),
         ):
             if given is not None and not fits:

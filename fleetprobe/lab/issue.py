@@ -45,6 +45,8 @@ class Use:
     """Promise a stapled OCSP answer (RFC 7633)."""
     issuer_urls: Sequence[str] = ()
     """Where the certificate says that its issuer can be had (caIssuers, RFC 5280 §4.2.2.1)."""
+    states_issuer_key: bool = True
+    """Carry an authority key identifier."""
 
 
 def issue_authority(
@@ -67,7 +69,9 @@ def issue_leaf(common_name: str, issuer: Issued | None, life: Life, use: Use) ->
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in use.names]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in use.addresses]
     builder = (
-        _builder(common_name, issuer, life, key, x509.BasicConstraints(ca=False, path_length=None))
+        _builder(
+            common_name, issuer, life, key, x509.BasicConstraints(ca=False, path_length=None), use.states_issuer_key
+        )
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.ExtendedKeyUsage([use.purpose]), critical=False)
     )
@@ -87,11 +91,12 @@ def _with_issuer(builder: x509.CertificateBuilder, urls: Sequence[str]) -> x509.
 
 
 def _builder(
-    common_name: str, issuer: Issued | None, life: Life, key: ec.EllipticCurvePrivateKey, basic: x509.BasicConstraints
+    common_name: str, issuer: Issued | None, life: Life, key: ec.EllipticCurvePrivateKey, basic: x509.BasicConstraints,
+    states_issuer_key: bool = True,
 ) -> x509.CertificateBuilder:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     above = issuer.certificate if issuer else None
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(above.subject if above else subject)
@@ -102,8 +107,8 @@ def _builder(
         .add_extension(basic, critical=True)
         .add_extension(_usage(basic.ca), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(_authority_key(above, key), critical=False)
     )
+    return builder.add_extension(_authority_key(above, key), critical=False) if states_issuer_key else builder
 
 
 def _authority_key(

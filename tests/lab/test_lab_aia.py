@@ -18,7 +18,7 @@ pytestmark = pytest.mark.lab
 
 Row = Mapping[str, Any]
 FETCHED, LURED = "issuer-at-its-url", "issuer-url-leads-inside"
-OUTSIDE = {"203.0.113.221", "2001:db8:3::221"}
+OUTSIDE = {"203.0.113.111", "2001:db8:3::111"}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_nothing_is_sent_where_a_certificate_must_not_lead(lab: Lab, tmp_path: P
     rows = results(records)
     assert asked(rows) == []
     touched = {attempt["address"] for row in rows for attempt in row["attempts"]}
-    assert touched <= {"203.0.113.223", "2001:db8:3::223"}
+    assert touched <= {"203.0.113.112", "2001:db8:3::112"}
     assert sorted({told for row in rows for told in urls(row)}) == [
         ("http://127.0.0.1/hidden.cer", "address denied"),
         ("http://ca-inside.lab.test/hidden.cer", "address denied"),

@@ -342,6 +342,13 @@ def test_nothing_is_asked_unless_somebody_wants_it_and_there_is_a_place(presente
     assert not world.net.count("dial")
 
 
+def test_a_chain_too_dear_to_verify_is_not_chased() -> None:
+    world = World(*answers(der(LOWER)))
+    seen = facts(LEAF)
+    seen = replace(seen, handshake=replace(seen.handshake, too_dear=True))
+    assert asyncio.run(world.ask(world.ground(seen))) is None
+
+
 @pytest.mark.parametrize("errors", [((10, 0),), ((62, 0),), ((18, 0),), ((19, 1),), ()])
 def test_where_there_is_no_gap_nothing_is_asked(errors: Sequence[tuple[int, int]]) -> None:
     world = World(*answers(der(LOWER)))

@@ -11,6 +11,8 @@ import pytest
 from fleetprobe import issuer_files
 from fleetprobe.issuer_files import UnusableList, bundled, load_list
 from fleetprobe.library import Library
+from fleetprobe.model.target import BadLine, Target
+from fleetprobe.model.trust import MACHINE
 from fleetprobe.net.pool import Pool
 from fleetprobe.pool_file import FOUND_AT, load
 from tests.layers.chain_world import Fleet, authority, der, leaf, sha256
@@ -109,9 +111,8 @@ def test_only_what_hosts_present_is_kept(tmp_path: Path) -> None:
     async def session(presented: bytes | None) -> Pool:
         pool = Pool()
         library = Library(pool, str(kept), required=True)
-        facts = library.open(str(listed), str(bundle))
+        facts = library.open(str(listed), [MACHINE, str(bundle)])
         assert facts["pool"] == {"source": str(kept), "count": 0}
-        library.lend(str(bundle))
         if presented:
             assert not pool.holds(sha256(LOWER), vouched=False)
             pool.add("cn=lower", presented, "198.51.100.1:443")
@@ -136,9 +137,11 @@ def test_a_ca_file_of_the_inventory_reaches_the_pool_on_the_loop(tmp_path: Path)
     async def session() -> tuple[int, int]:
         pool = Pool()
         library = Library(pool, None, required=False)
-        await asyncio.to_thread(library.lend, str(bundle))
+        target = Target(service="tls", host="x.lab.test", port=443, ca_file=str(bundle))
+        bad = BadLine(source="list:1", raw="x", reason="y")
+        assert await asyncio.to_thread(lambda: list(library.lending([target, bad]))) == [target, bad]
         bundle.unlink()
-        await asyncio.to_thread(library.lend, str(bundle))
+        assert await asyncio.to_thread(lambda: list(library.lending([target]))) == [target]
         await asyncio.sleep(0)
         return len(pool), pool.learnt
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from OpenSSL import SSL, crypto
 
+from fleetprobe.model.trust import MACHINE
 from fleetprobe.net.handshake import Handshake, Hello
 from fleetprobe.net.interface import Event, Received, TcpInfo
 from fleetprobe.net.live.tls import Handshaker
@@ -88,8 +89,36 @@ def test_a_file_that_cannot_be_trusted_is_refused_at_once(kind: str, tmp_path: P
 def test_ssl_cert_file_replaces_the_system_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = write(tmp_path, "own.pem", PEMS[0])
     monkeypatch.setenv("SSL_CERT_FILE", name)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    for system in (None, MACHINE):
+        trust = handshaker().trust(system)
+        assert (trust["source"], trust["by"], trust["count"]) == (name, "SSL_CERT_FILE", 1)
+
+
+def test_ssl_cert_dir_replaces_it_by_what_openssl_would_find_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    write(folder, "0123abcd.0", PEMS[0])
+    write(folder, "0123abcd.1", PEMS[1])
+    write(folder, "not-a-hash.pem", trustme.CA().cert_pem.bytes())
+    (folder / "89abcdef.0").symlink_to(tmp_path / "gone")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path / 'nowhere'}:{folder}")
     trust = handshaker().trust(None)
-    assert (trust["source"], trust["count"]) == (name, 1)
+    assert (trust["by"], trust["count"], trust["skipped"]) == ("SSL_CERT_DIR", 2, 1)
+    own = write(tmp_path, "own.pem", trustme.CA().cert_pem.bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", own)
+    both = handshaker().trust(None)
+    assert (both["by"], both["count"]) == ("SSL_CERT_FILE SSL_CERT_DIR", 3)
+    assert str(both["source"]).startswith(f"{own}:")
+
+
+def test_without_the_variables_it_is_the_distributions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    assert handshaker().trust(None)["by"] == "distribution"
 
 
 class Pair:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fleetprobe.layer import Errands, Ground, Witness
-from fleetprobe.layers.tls import gap
+from fleetprobe.layers.tls import gap, labels
 from fleetprobe.layers.tls.aia_fetch import Came, Fetched, fetch
 from fleetprobe.layers.tls.aia_url import MOST_CHARS, Place, place
 from fleetprobe.layers.tls.certificate import Certificate, read
@@ -62,9 +62,9 @@ class AiaFacts:
 
 async def probe(ground: Ground, net: Net) -> AiaFacts | None:
     """Fetch the issuer, and the issuer of that, until the path has an end. None: nothing to ask, or nobody wants it."""
-    seen: TlsFacts | None = ground.facts.get("tls")
-    child = None if seen is None else _child(seen)
-    if ground.errands is None or seen is None or child is None:
+    seen = ground.facts.get("tls")
+    # In the place of a handshake may stand the talk that did not lead to one.
+    if ground.errands is None or not isinstance(seen, TlsFacts) or (child := _child(seen)) is None:
         return None
     chase = _Chase(ground, net, ground.errands, seen)
     best = await chase.to_the_end(child)
@@ -87,14 +87,14 @@ def judge(facts: AiaFacts | None, policy: Policy) -> Sequence[Finding]:
     """What the path proves that was put together with what was fetched."""
     if facts is None or facts.tls.repair is None:
         return ()
-    told = gap.told(facts.tls, facts.tls.repair)
+    told, _ = labels.tell(facts.tls, gap.told(facts.tls, facts.tls.repair), policy.as_of)
     aia = facts.record()["aia"]
     return [replace(one, supersedes=WHEN, facts={**one.facts, "aia": aia}) for one in told]
 
 
 def _child(seen: TlsFacts) -> Certificate | None:
     """The certificate whose issuer is wanted and offered."""
-    child = stopped_at(seen.path, seen.handshake.verify_errors)
+    child = None if seen.handshake.too_dear else stopped_at(seen.path, seen.handshake.verify_errors)
     return child if child is not None and child.issuer_urls else None
 
 
@@ -123,10 +123,11 @@ class _Chase:
         return best
 
     async def _repair(self) -> Repair | None:
-        seen = self._seen
+        seen, policy = self._seen, self._ground.policy
+        deciding = policy.trust.of(self._ground.target)[0]
         return await repair(
-            seen.certificates, seen.handshake.verify_errors, self._ders, self._net, seen.ca_file,
-            self._ground.policy.as_of, self.lent,
+            seen.certificates, seen.handshake.verify_errors, self._ders, self._net, deciding.file, policy.as_of,
+            self.lent,
         )
 
     async def _issuer(self, child: Certificate) -> Certificate | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fleetprobe.layer import found, passed
-from fleetprobe.layers.tls import chain, exchange, hygiene, upkeep
+from fleetprobe.layers.tls import chain, exchange, hygiene, labels, upkeep
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Finding
@@ -24,8 +24,9 @@ def judge(facts: TlsFacts, policy: Policy) -> Sequence[Finding]:
         findings.append(exchange.broken(facts, fault))
     # A silence is weak evidence: a certificate fault beside it would drown it without explaining it.
     if fault is None or (fault.event is not Event.SILENT and facts.certificates):
-        findings += chain.faults(facts, policy.as_of)
-        warnings += (*upkeep.due(facts, chain.judged_path(facts), policy), *hygiene.untidy(facts))
+        faults, elsewhere = labels.tell(facts, chain.faults(facts, policy.as_of), policy.as_of)
+        findings += faults
+        warnings += (*elsewhere, *upkeep.due(facts, chain.judged_path(facts), policy), *hygiene.untidy(facts))
     if facts.last_word is not None and (refused := exchange.refused_after(facts, facts.last_word)):
         findings.append(refused)
     if not findings:
