@@ -70,9 +70,10 @@ def test_the_first_fails_and_another_passes() -> None:
 
 
 def test_the_first_passes_and_another_fails() -> None:
-    passed, warning = judge(facts((), Held("corp", ((19, 2),))), POLICY)
+    given = facts((), Held("corp", ((19, 2),)))
+    passed, warning = judge(given, POLICY)
     assert passed.code is None
-    assert passed.facts["trust"] == "system"
+    assert given.record()["trust"] == "system"
     assert (warning.code, warning.state) == ("tls.untrusted_root", State.OK)
     assert warning.summary.startswith("passes for system, fails for corp: ")
     assert warning.facts["trust_verify_codes"] == {"system": 0, "corp": 19}
@@ -82,9 +83,10 @@ def test_the_first_passes_and_another_fails() -> None:
 
 
 def test_nobody_is_told_of_labels_when_all_agree_that_it_holds() -> None:
-    (finding,) = judge(facts((), CORP_OK, Held("old", (), PATH)), POLICY)
+    given = facts((), CORP_OK, Held("old", (), PATH))
+    (finding,) = judge(given, POLICY)
     assert finding.code is None
-    assert list(finding.facts["trusts"]) == ["system", "corp", "old"]
+    assert list(given.record()["trusts"]) == ["system", "corp", "old"]
 
 
 def test_all_fail_each_in_its_own_way_and_only_the_first_speaks() -> None:
@@ -119,9 +121,10 @@ def test_an_anchor_that_has_expired_in_one_store_is_told_of_that_one() -> None:
 
 
 def test_what_could_not_be_verified_neither_passes_nor_fails() -> None:
-    (finding,) = judge(facts((), Held("corp", NOTHING)), POLICY)
+    given = facts((), Held("corp", NOTHING))
+    (finding,) = judge(given, POLICY)
     assert finding.code is None
-    assert finding.facts["trusts"]["corp"] == {}
+    assert given.record()["trusts"]["corp"] == {}
     (finding,) = judge(facts(((20, 1),), Held("corp", NOTHING), CORP_OK), POLICY)
     assert finding.summary.startswith("fails for system, passes for corp: ")
     (finding,) = judge(facts(((20, 1),), Held("old", NOTHING)), POLICY)

@@ -215,6 +215,24 @@ def test_queueing_for_our_own_processor_counts_only_while_the_peer_waits(
     assert ((seen.ended_s - seen.started_s) * 1000 > 50) == late
 
 
+@pytest.mark.parametrize(("queued_s", "ours"), [(0.4, False), (0.8, True), (3.0, True)])
+def test_queueing_before_the_hello_counts_against_a_silence(queued_s: float, ours: bool, tmp_path: Path) -> None:
+    now_s = 100.0
+
+    async def slow_turn() -> None:
+        nonlocal now_s
+        now_s += queued_s
+
+    stream = Pair(FIRST.issue_cert("shop.test").private_key_and_cert_chain_pem.bytes(), deaf=True)
+    hello = Hello(server_name="shop.test", ca_file=write(tmp_path, "ca.pem", PEMS[0]))
+    tls = Handshaker(slow_turn, lambda: now_s, lambda: 0.0)
+    seen, _ = asyncio.run(tls.handshake(stream, hello, 102.0))
+    assert seen.fault is not None
+    assert seen.fault.event is Event.SILENT
+    # More than half of the wait is what makes a silence our own (layers/tls/exchange.py).
+    assert (seen.lag_ms > (seen.ended_s - seen.started_s) * 1000 / 2) == ours
+
+
 # RFC 6960 §4.2.1: the shortest answer there is, responseStatus tryLater.
 @pytest.mark.parametrize("staple", [b"", b"\x30\x03\x0a\x01\x03"], ids=["without", "with"])
 def test_a_staple_is_asked_for_and_its_size_noted(staple: bytes, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def read(der: bytes) -> Read:
     return _remembered(der) if len(der) <= _CACHED_BYTES else _read(der)
 
 
+@lru_cache(maxsize=_CACHED)
 def iso(moment: datetime) -> str:
     """RFC 3339 in UTC, whole seconds: `2026-01-31T00:00:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

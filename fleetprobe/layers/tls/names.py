@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -33,6 +34,7 @@ def canonical(asked: str) -> str:
     return address_of(name) or name
 
 
+@lru_cache(maxsize=256)
 def address_of(name: str) -> str | None:
     """The canonical form when the name is an IP literal, else None."""
     try:

@@ -78,7 +78,7 @@ class Handshaker:
 
         `hole_s` as in `Stream.receive`, for each wait.
         """
-        seen = Seen()
+        seen, asked_s = Seen(), self._clock()
         await self._turn()
         context = self._small_context(hello) if hello.small else self._trust(hello.ca_file)[0]
         connection = connection_for(context, hello, seen, Seen)
@@ -86,6 +86,9 @@ class Handshaker:
         seen.acked_before = info.bytes_acked if info else 0
         seen.started_s = seen.at_s = self._clock()
         fault = await self._converse(stream, connection, seen, until_s, hole_s)
+        if fault is not None and fault.event is Event.SILENT:
+            # The deadline ran while we queued for our own processor: the peer may have been left with nothing.
+            seen.lag_ms += (seen.started_s - asked_s) * 1000.0
         answer = _answer(connection, seen, fault, stream.info() if fault else None)
         return answer, None if fault else TlsStream(stream, connection, seen, answer.alpn)
 
