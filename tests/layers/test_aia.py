@@ -192,6 +192,18 @@ def test_a_closed_port_and_a_name_without_address() -> None:
     assert (outcomes(found), ground.attempts) == (["no address"], [])
 
 
+def test_a_second_address_stands_in_for_one_that_is_silent_and_no_third() -> None:
+    others = ("203.0.113.81", "203.0.113.82", CA)
+    for answering, outcome, sockets in ((1, "issuer", 2), (2, "not connected", 2)):
+        world = World()
+        world.net.name("ca.lab.test", *others).host(others[answering], 80, *answers(der(LOWER)))
+        started = world.net.now()
+        found, ground = world.told(LEAF)
+        assert (outcomes(found), len(ground.attempts)) == ([outcome], sockets)
+        assert {one.address for one in ground.attempts} == set(others[:2])
+        assert world.net.now() - started <= 2.1
+
+
 @pytest.mark.parametrize(
     "addresses", [("127.0.0.1",), ("169.254.169.254",), ("10.0.0.1",), (CA, "10.0.0.1"), ("::1",), ("64:ff9b::7f00:1",)]
 )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
 import h11
@@ -89,7 +90,7 @@ async def fetch(where: Place, net: Net, errands: Errands, name_s: float) -> Fetc
             return Fetched(
                 url=where.url, came=Came.DENIED, detail=denied, duration_ms=(net.now() - started) * 1000.0
             )
-    return await errands.admitted(addresses[0], lambda: _ask(where, addresses[:_MOST_ADDRESSES], net))
+    return await _in_turn(where, addresses[:_MOST_ADDRESSES], net, errands)
 
 
 async def _addresses(where: Place, net: Net, name_s: float) -> Sequence[Address]:
@@ -98,26 +99,35 @@ async def _addresses(where: Place, net: Net, name_s: float) -> Sequence[Address]
     return (await net.resolve(where.host, net.now() + name_s)).addresses
 
 
-async def _ask(where: Place, addresses: Sequence[Address], net: Net) -> Fetched:
-    started = net.now()
-    until_s = started + FETCH_S
-    attempts: list[Attempt] = []
+async def _in_turn(where: Place, addresses: Sequence[Address], net: Net, errands: Errands) -> Fetched:
+    """The first address that takes the connection; all of them together have the budget of one."""
+    told = Fetched(url=where.url, came=Came.NO_ADDRESS)
     for address in addresses:
-        dial, stream = await net.dial(address, PORT, min(until_s, net.now() + _CONNECT_S))
-        attempts.append(attempt_of(dial, PURPOSE))
-        if stream is not None:
-            try:
-                came, detail, reader = await _exchange(where, stream, until_s)
-            finally:
-                stream.abort()
+        ask = partial(_ask, where, address, net, FETCH_S - told.duration_ms / 1000.0)
+        last = await errands.admitted(address, ask)
+        spent_ms = told.duration_ms + last.duration_ms
+        told = replace(last, attempts=(*told.attempts, *last.attempts), duration_ms=spent_ms)
+        if told.came is not Came.UNREACHED:
             break
-    else:
-        came, detail, reader = Came.UNREACHED, attempts[-1].outcome, ResponseReader()
+    return told
+
+
+async def _ask(where: Place, address: Address, net: Net, budget_s: float) -> Fetched:
+    started = net.now()
+    until_s = started + budget_s
+    dial, stream = await net.dial(address, PORT, min(until_s, started + _CONNECT_S))
+    attempt = attempt_of(dial, PURPOSE)
+    came, detail, reader = Came.UNREACHED, attempt.outcome, ResponseReader()
+    if stream is not None:
+        try:
+            came, detail, reader = await _exchange(where, stream, until_s)
+        finally:
+            stream.abort()
     found = certificates_in(bytes(reader.body)) if came is Came.STRANGER else ()
     return Fetched(
         url=where.url, came=Came.UNREADABLE if came is Came.STRANGER and not found else came, detail=detail,
         size_bytes=reader.body_bytes, duration_ms=(net.now() - started) * 1000.0,
-        certificates=found, attempts=tuple(attempts),
+        certificates=found, attempts=(attempt,),
     )
 
 
