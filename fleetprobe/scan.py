@@ -49,6 +49,7 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_OUTPUT, EXIT_LOCKED = 0,
 
 _CERTIFICATES_KEPT = 50_000
 _LONGEST_DER = 48_000
+_NO_CERTIFICATES: Mapping[str, bytes] = {}
 _GARBAGE_THRESHOLD = 50_000
 _CLOSING_STEP_S = 0.1
 
@@ -280,8 +281,7 @@ class _Scan:
     def _write_certificates(self, result: Examination) -> None:
         """Each certificate once, before the first result that names it, or again when long forgotten."""
         for step in result.steps():
-            for der in getattr(step.facts, "certificates_der", ()):
-                sha256 = hashlib.sha256(der).hexdigest().upper()
+            for sha256, der in getattr(step.facts, "named_certificates", _NO_CERTIFICATES).items():
                 if sha256 in self._certificates:
                     self._certificates.move_to_end(sha256)
                     continue
