@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio.lowlevel
@@ -11,6 +11,7 @@ from fleetprobe.layers.tls.again import JUDGED, judge_again
 from fleetprobe.model.policy import Policy
 from fleetprobe.net.interface import Net
 from fleetprobe.record.amend import amend_row, amended
+from fleetprobe.record.fix import without_offer
 from fleetprobe.sinks.reread import Reread, Unsettled
 
 Row = dict[str, Any]
@@ -18,13 +19,13 @@ Row = dict[str, Any]
 _CERTIFICATES_READ = 16
 
 
-async def settle(reread: Reread, net: Net, policy: Policy) -> AsyncIterator[tuple[Mapping[str, Any], Row]]:
+async def settle(reread: Reread, net: Net, policy: Policy) -> AsyncIterator[tuple[Unsettled, Row]]:
     """Each result that was not settled, and the record that settles it."""
     for one in reread.unsettled():
         if one is None:
             await anyio.lowlevel.checkpoint()
         else:
-            yield one.row, await _settled(one, net, policy)
+            yield one, await _settled(one, net, policy)
 
 
 async def _settled(one: Unsettled, net: Net, policy: Policy) -> Row:
@@ -34,7 +35,7 @@ async def _settled(one: Unsettled, net: Net, policy: Policy) -> Row:
         return amend_row(one.row, {"settled": True}, "its certificates are not at hand any more")
     path = _certificates(one, net, recorded.get("path_sha256", ())) or ()
     findings, facts = await judge_again(recorded, presented, path, net, policy)
-    fields = amended(one.row, findings, JUDGED, facts)
+    fields = amended(without_offer(one.row), findings, JUDGED, facts)
     why = "other hosts present what its chain lacks" if len(fields) > 1 else "no other host says more about its chain"
     return amend_row(one.row, fields, why)
 

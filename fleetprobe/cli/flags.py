@@ -216,6 +216,14 @@ class Probing:
             help="Where CA certificates that servers present are kept between runs; they carry no trust.",
         ),
     ] = None
+    fix_dir: Annotated[
+        str | None,
+        flag(
+            "--fix-dir",
+            metavar="DIR",
+            help="Write each mended chain to DIR/SHA256-of-the-leaf.pem: leaf and intermediates, no root.",
+        ),
+    ] = None
     expiring: Annotated[
         str,
         flag(
