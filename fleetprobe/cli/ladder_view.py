@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fleetprobe.cli.chain_view import chain_view
 from fleetprobe.cli.evidence import evidence, milliseconds
 from fleetprobe.cli.shell_words import folded
 from fleetprobe.cli.sizes_view import sizes_view
@@ -56,6 +57,8 @@ def ladder_view(row: Row, marks: Marks = UNICODE, width: int = 80) -> Renderable
     """
     width = max(_NARROWEST, min(width, _WIDEST))
     parts: list[RenderableType] = [_title(row, marks, width), _ladder(row, marks, width)]
+    if (chain := chain_view(row, marks, width)) is not None:
+        parts += [Text(""), chain]
     if (sizes := sizes_view(row, marks, width - 2)) is not None:
         parts += [Text(""), Padding(sizes, (0, 0, 0, 2))]
     bars = waterfall(row, marks, max(8, width - 30))
