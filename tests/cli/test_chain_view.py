@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from typing import Any
 
@@ -171,6 +172,18 @@ def test_a_chain_without_a_fault_is_not_drawn(code: str | None) -> None:
 def test_it_stands_in_the_whole_picture_between_ladder_and_verdict() -> None:
     told = drawn(ladder_view(met(GAP), UNICODE, 80), 80)
     assert 0 < told.index("vantage" if "vantage" in told else "here") < told.index("not sent") < told.index(" FAIL ")
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_command_with_the_name_of_a_file_is_longer_than_the_line_and_still_whole(width: int) -> None:
+    file = f"/etc/fixes/{'0123456789ABCDEF' * 4}.pem"
+    command = f"openssl verify -CAfile /etc/root.pem -untrusted {file} {file}"
+    told = drawn(ladder_view(met(GAP, fix_commands=[command]), UNICODE, width), width).splitlines()
+    first = next(at for at, line in enumerate(told) if "$ openssl verify" in line)
+    lines = [told[first].partition("$ ")[2]]
+    while lines[-1].endswith("\\"):
+        lines.append(told[first + len(lines)])
+    assert shlex.split("\n".join(lines)) == shlex.split(command)
 
 
 @pytest.mark.parametrize("seen", EVERY)
