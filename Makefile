@@ -11,7 +11,7 @@ help:
 	@echo "make docs       write docs/cli.md anew from the commands"
 	@echo "make soak       what takes long or many repeats: mutants, twenty laboratories, loss, own faults, silence, MTU"
 	@echo "make mutants    every wrong version of the decision must fail its properties"
-	@echo "make bench      connects a second on one core; what a hole costs a thousand targets behind it"
+	@echo "make bench      connects a second on one core; what a hole costs a fleet; what a TLS target costs"
 	@echo "make mtu-tools  write docs/mtu-tools.md anew: what common tools say of path MTU faults"
 	@echo "make lab-tools  install the programs that the laboratory uses (Debian; as root)"
 	@echo "make venv       the development environment, from the lock"
@@ -61,6 +61,7 @@ mutants: .venv/.dev
 bench: .venv/.dev
 	@$(PY) -m benchmarks.connects -o benchmarks/results/connects.json
 	@$(PY) -m benchmarks.mtu_fleet -o benchmarks/results/mtu_fleet.json
+	@$(PY) -m benchmarks.handshakes -o benchmarks/results/handshakes.json
 
 # What is not installed is left out of the table and named.
 mtu-tools: .venv/.dev

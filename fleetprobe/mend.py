@@ -9,9 +9,11 @@ from typing import Any, Final
 import anyio
 
 from fleetprobe.examination import Examination
+from fleetprobe.layers.tls.again import file_of
 from fleetprobe.layers.tls.certificate import Certificate, iso, read
+from fleetprobe.model.trust import MACHINE, Trust
 from fleetprobe.net.interface import Net
-from fleetprobe.record.fix import Offer, Wanted, mendable, wanted, with_offer
+from fleetprobe.record.fix import Offer, Wanted, mendable, trusted, wanted, with_offer
 from fleetprobe.sinks.fix_dir import FixDir, NotWritten
 
 Row = dict[str, Any]
@@ -38,12 +40,12 @@ def presented(result: Examination) -> dict[str, bytes]:
 class Mender:
     """Writes each chain once, however many targets lack it. Without a directory it only words the fix."""
 
-    def __init__(self, net: Net, ca_file: str | None, directory: FixDir | None) -> None:
-        """`ca_file` is what the run trusts in place of the system's anchors."""
+    def __init__(self, net: Net, trust: Trust, directory: FixDir | None) -> None:
+        """`trust` has the stores of the run."""
         self._net = net
-        self._ca_file = ca_file
+        self._trust = trust
         self._directory = directory
-        self._written: dict[tuple[tuple[str, ...], str | None], str] = {}
+        self._written: dict[tuple[tuple[str, ...], str], str] = {}
         self.complaint: str | None = None
         """What first went wrong with a file."""
 
@@ -53,10 +55,11 @@ class Mender:
         if code is None:
             return {}
         chain = wanted(row)
+        store = self._store(row)
         offer = Offer()
         if chain is not None and self._directory is not None:
-            offer = await self._offer(self._directory, chain, find)
-        return with_offer(row, code, chain, offer, (chain.ca_file if chain else None) or self._ca_file)
+            offer = await self._offer(self._directory, chain, store, find)
+        return with_offer(row, code, chain, offer, None if store == MACHINE else store)
 
     def missing(self, row: Mapping[str, Any]) -> dict[str, bytes]:
         """Certificates that a result names and that its target did not present, by fingerprint."""
@@ -64,14 +67,20 @@ class Mender:
         found = {sha256: self._net.pool.der(sha256) for sha256 in (chain.found_at if chain else ())}
         return {sha256: der for sha256, der in found.items() if der is not None}
 
-    async def _offer(self, directory: FixDir, chain: Wanted, find: Find) -> Offer:
-        known = self._written.get((chain.sha256, chain.ca_file))
+    def _store(self, row: Mapping[str, Any]) -> str:
+        """The anchors that the target is held against, as `Net.verify` takes them."""
+        label, own = trusted(row)
+        store = own if own is not None or label is None else file_of(label, self._trust)
+        return self._trust.of_run[0].file if store is None else store
+
+    async def _offer(self, directory: FixDir, chain: Wanted, store: str, find: Find) -> Offer:
+        known = self._written.get((chain.sha256, store))
         if known is not None:
             return Offer(known)
-        ders = await self._certificates(chain, find)
+        ders = await self._certificates(chain, store, find)
         if ders is None:
             return Offer(refused="its certificates are not at hand")
-        errors = (await self._net.verify(ders, chain.ca_file)).errors
+        errors = (await self._net.verify(ders, store)).errors
         if errors:
             number, depth = errors[0]
             why = _WHY.get(number, "OpenSSL does not accept it")
@@ -82,15 +91,15 @@ class Mender:
             self.complaint = self.complaint or str(no)
             return Offer(refused=str(no))
         if len(self._written) < _REMEMBERED:
-            self._written[chain.sha256, chain.ca_file] = file
+            self._written[chain.sha256, store] = file
         return Offer(file)
 
-    async def _certificates(self, chain: Wanted, find: Find) -> Sequence[bytes] | None:
+    async def _certificates(self, chain: Wanted, store: str, find: Find) -> Sequence[bytes] | None:
         """The chain in DER; what no host presented stands on the path that OpenSSL builds of the rest."""
         found = [find(sha256) or self._net.pool.der(sha256) for sha256 in chain.sha256]
         known = [der for der in found if der is not None]
         if len(known) < len(chain.sha256) and found[:1] != [None]:
-            path = (await self._net.verify(known, chain.ca_file)).path_der
+            path = (await self._net.verify(known, store)).path_der
             known = [der for der in path if _sha256(der) in chain.sha256]
         return known if known and [_sha256(der) for der in known] == list(chain.sha256) else None
 

@@ -30,15 +30,16 @@ from fleetprobe.inventory.read import InventoryError, entries
 from fleetprobe.layers.ladders import ladder_of
 from fleetprobe.mend import Mender, presented
 from fleetprobe.model.policy import Policy
-from fleetprobe.model.target import BadLine, Entry, Target
+from fleetprobe.model.target import BadLine, Entry
 from fleetprobe.model.verdict import Verdict
 from fleetprobe.net.live.net import LiveNet
-from fleetprobe.net.live.trust import UnusableTrust
+from fleetprobe.net.live.stores import told_of, usable
 from fleetprobe.pool_file import UnusablePool
 from fleetprobe.record.columns import SCHEMA_VERSION
 from fleetprobe.record.line import encode
 from fleetprobe.record.result import bad_line_row, result_row
 from fleetprobe.segment import certificate_row, inventory_hash, run_end, run_start, uuid7
+from fleetprobe.settle import Fleet as Seen
 from fleetprobe.settle import settle
 from fleetprobe.sinks.fix_dir import FixDir
 from fleetprobe.sinks.jsonl import JsonlSink, OutputError
@@ -71,7 +72,6 @@ class Options:
     deny: Sequence[Network] = ()
     families: frozenset[int] = frozenset({4, 6})
     resolvers: Sequence[str] | None = None
-    ca_file: str | None = None
     policy: Policy = field(default_factory=Policy)
     pool: str | None = None
     """Where CA certificates that hosts present are kept between runs; None: nowhere."""
@@ -114,16 +114,17 @@ def run(options: Options, watch: Watch = lambda row: None) -> Ended:
 
 
 async def _run(options: Options, watch: Watch) -> Ended:
-    net = LiveNet(servers=options.resolvers, families=options.families, ca_file=options.ca_file)
+    trust = options.policy.trust
+    net = LiveNet(servers=options.resolvers, families=options.families, ca_file=trust.of_run[0].file or None)
     try:
-        trust = net.trust()
+        stores = told_of(trust, net)
         await anyio.to_thread.run_sync(_load_pool, options, net)
         fixes = None if options.fix_dir is None else FixDir(options.fix_dir)
-        source = _trusted(_source(options), net)
+        source = usable(_to_the_end(_source(options)), trust, net)
         sinks = [JsonlSink(path, append=options.append) for path in options.outputs]
-        scan = _Scan(options, watch, net, sinks, source, Mender(net, options.ca_file, fixes))
+        scan = _Scan(options, watch, net, sinks, source, Mender(net, trust, fixes))
         try:
-            return await scan.go(trust)
+            return await scan.go(stores)
         finally:
             await _closed(sinks, scan, options.grace_s)
             _save_pool(options, net)
@@ -198,13 +199,14 @@ class _Scan:
         self._outcome = "completed"
         self._signal: signal.Signals | None = None
         self._spool = Spool(sinks)
+        self._fleet = Seen()
 
     @property
     def stopped(self) -> bool:
         """Whether a signal asked us to end."""
         return self._signal is not None
 
-    async def go(self, trust: Mapping[str, object]) -> Ended:
+    async def go(self, stores: Mapping[str, Mapping[str, object]]) -> Ended:
         """From run_start to run_end."""
         options, started = self._options, self._net.now()
         gate = Gate(options.manners, Guard(options.allow, options.deny, options.families))
@@ -231,7 +233,7 @@ class _Scan:
                 loop.add_signal_handler(number, on_signal, number)
             if options.run_deadline_s is not None:
                 loop.call_later(options.run_deadline_s, stop, "deadline", options.grace_s)
-            self._write(self._run_start(trust))
+            self._write(self._run_start(stores))
             await fleet.run(feed)
             await self._settle()
         known = feed.exhausted or self._outcome == "completed"
@@ -251,6 +253,7 @@ class _Scan:
             self._write_certificates({**certificates, **self._mender.missing(row)})
             row["root_cause_id"] = self._root_cause(row, result.verdict)
         self._count(row, 1)
+        self._fleet.see(row)
         self._write(row)
         self._spool.keep(row)
         await self._wait_for_room()
@@ -263,7 +266,7 @@ class _Scan:
             reread = await anyio.to_thread.run_sync(self._spool.reread, self._sinks)
         except OutputError:
             return  # what was written stands, and says itself that it is not settled
-        async for one, row in settle(reread, self._net, self._options.policy):
+        async for one, row in settle(reread, self._net, self._options.policy, self._fleet):
             fields = row["fields"]
             if len(fields) > 1:
                 fields.update(await self._mender.mend({**one.row, **fields}, one.certificate))
@@ -324,7 +327,7 @@ class _Scan:
             self._sinks.remove(sink)
             self._lost.append(sink)
 
-    def _run_start(self, trust: Mapping[str, object]) -> Row:
+    def _run_start(self, stores: Mapping[str, Mapping[str, object]]) -> Row:
         options = self._options
         return run_start(
             self._run_id,
@@ -333,7 +336,11 @@ class _Scan:
             inventory_sha256=inventory_hash(options.arguments, options.files),
             seed=options.seed,
             resolvers=self._net.servers,
-            facts={"trust": dict(trust), "pool": {"source": options.pool, "count": len(self._net.pool)}},
+            facts={
+                "trust": dict(stores[options.policy.trust.of_run[0].label]),
+                "trusts": {label: dict(told) for label, told in stores.items()},
+                "pool": {"source": options.pool, "count": len(self._net.pool)},
+            },
         )
 
     def _end(self, started: float, not_run: int | None, duplicates: int) -> Ended:
@@ -371,18 +378,6 @@ def _source(options: Options) -> Iterator[Entry]:
     found = entries(options.files, options.arguments, mapping=options.mapping, max_targets=options.max_targets)
     # What comes through a pipe is scanned as it comes; files are mixed, so that no prefix is hit in a row.
     return found if _may_block(options) else shuffled(found, options.seed)
-
-
-def _trusted(found: Iterator[Entry], net: LiveNet) -> Iterator[Entry]:
-    """Entries whose own CA file cannot be used become bad lines before anything is sent for them."""
-    for entry in _to_the_end(found):
-        if isinstance(entry, Target) and entry.ca_file is not None:
-            try:
-                net.trust(entry.ca_file)
-            except UnusableTrust as why:
-                yield BadLine(source=entry.source or "", raw=entry.canonical, reason=str(why))
-                continue
-        yield entry
 
 
 def _to_the_end(found: Iterator[Entry]) -> Iterator[Entry]:

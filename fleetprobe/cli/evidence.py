@@ -14,10 +14,14 @@ Facts = Mapping[str, Any]
 _DAY = timedelta(days=1)
 _LISTED = 3
 _TEXT = 120
+_LABEL, _TRUSTS = 32, 8
 
 
 def evidence(layer: str, facts: object, now: datetime) -> list[str]:
-    """At most two lines, safe to print; none when the facts say nothing. `now` dates the certificate."""
+    """At most two lines, and one for each of several trust stores, safe to print; none when the facts say nothing.
+
+    `now` dates the certificate.
+    """
     if not isinstance(facts, Mapping):
         return []
     if layer == "tls":
@@ -106,14 +110,19 @@ def _end(facts: Facts, address: str, port: str) -> str:
 def _tls(facts: Facts, now: datetime) -> list[str]:
     event = _word(facts, "event")
     alerts = [_word(alert, "name") for alert in _rows(facts.get("alerts_received"))]
+    before = facts.get("upgrade")
+    talk = before if isinstance(before, Mapping) else facts
     first = [
+        _pair("after", talk, "starttls"),
         _word(facts, "protocol_version"),
         _word(facts, "cipher"),
         _word(facts, "alpn"),
-        "" if event == "completed" else f"{event} {_word(facts, 'phase')}".strip(),
+        "" if event in ("completed", "done") else f"{event} {_word(facts, 'phase')}".strip(),
         f"alert {alerts[0]}" if alerts else "",
         _word(facts, "errno_name"),
         _pair("began with", facts, "first_bytes"),
+        _pair("said", facts, "said"),
+        _pair("behind it", facts, "surplus"),
     ]
     leaf = next(iter(_rows(facts.get("certificates"))), {})
     second = [
@@ -121,7 +130,27 @@ def _tls(facts: Facts, now: datetime) -> list[str]:
         _expiry(_word(leaf, "not_after"), now),
         f"chain of {_word(facts, 'chain_length')}" if "chain_length" in facts else "",
     ]
-    return _lines(first) + _lines(second)
+    return _lines(first) + _lines(second) + _trusts(facts)
+
+
+def _trusts(facts: Facts) -> list[str]:
+    """One line for each of several trust stores, the deciding one first."""
+    trusts = facts.get("trusts")
+    if not isinstance(trusts, Mapping):
+        return []
+    told = [(printable(str(label), _LABEL), held) for label, held in list(trusts.items())[:_TRUSTS]]
+    return [f"trust {label}: {_held(held)}" for label, held in told if isinstance(held, Mapping)]
+
+
+def _held(held: Facts) -> str:
+    errors = held.get("verify_errors")
+    if not isinstance(errors, list):
+        return "not verified"
+    told = next(iter(_rows(errors)), None)
+    if told is not None:
+        return f"fails, verify code {_word(told, 'code')} at depth {_word(told, 'depth')}"
+    anchor = held.get("trust_anchor")
+    return " up to ".join(filter(None, ("passes", _word(anchor, "subject") if isinstance(anchor, Mapping) else "")))
 
 
 def _expiry(not_after: str, now: datetime) -> str:

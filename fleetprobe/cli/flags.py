@@ -207,6 +207,22 @@ class Probing:
             help="Trust these certificate authorities in place of the system's.",
         ),
     ] = None
+    trust: Annotated[
+        str | None,
+        flag(
+            "--trust",
+            metavar="LABEL,...",
+            help="Hold certificates against system, certifi or a --trust-store; the first decides, all are told.",
+        ),
+    ] = None
+    trust_store: Annotated[
+        list[str] | None,
+        flag(
+            "--trust-store",
+            metavar="NAME=PEM",
+            help="Give a file of certificate authorities a name for --trust and the inventory. Repeatable.",
+        ),
+    ] = None
     pool: Annotated[
         str | None,
         flag(
@@ -229,7 +245,8 @@ class Probing:
         flag(
             "--expiring",
             metavar="Nd",
-            help="Warn of certificates, the whole chain's, that end within N days. 0d: never.",
+            help="Warn of certificates, the whole chain's, that end within N days, and in the last third of their "
+            "lives. 0d: never.",
         ),
     ] = "30d"
     mtu: Annotated[

@@ -87,6 +87,7 @@ def entry_row(entry: Entry) -> dict[str, Any]:
         "expect_body": entry.expect.body,
         "expect_addresses": entry.expect.addresses,
         "ca_file": entry.ca_file,
+        "trust": list(entry.trust),
         "timeout_s": entry.timeout_s,
         "labels": dict(entry.labels),
     }
@@ -120,6 +121,7 @@ def _fields(target: Target) -> str:
         "expect_status": target.expect.status,
         "expect_body": target.expect.body,
         "ca_file": target.ca_file,
+        "trust": ",".join(target.trust) or None,
         "timeout": target.timeout_s,
         **{f"label.{name}": value for name, value in target.labels},
     }

@@ -17,7 +17,7 @@ import typer
 
 from fleetprobe.cli.flags import Families, Probing, Reading, Witnesses
 from fleetprobe.cli.terminal import EXIT_PIPE, warn
-from fleetprobe.cli.values import days, limit, mapping, networks, resolvers, without_secrets
+from fleetprobe.cli.values import days, limit, mapping, networks, resolvers, trust, without_secrets
 from fleetprobe.engine.budget import Manners
 from fleetprobe.engine.descriptors import TooFewDescriptors
 from fleetprobe.inventory.read import STDIN, InventoryError, entries
@@ -74,11 +74,11 @@ def options_of(
         deny=networks("--deny", probing.deny or ()),
         families=families,
         resolvers=resolvers(probing.resolver or ()),
-        ca_file=probing.ca_file,
         pool=_pool(probing.pool),
         fix_dir=probing.fix_dir,
         pool_named=probing.pool is not None,
         policy=Policy(
+            trust=trust(probing.ca_file, probing.trust, probing.trust_store or ()),
             connect_s=probing.timeout,
             exchange_s=max(Policy().exchange_s, probing.timeout),
             expiring=days("--expiring", probing.expiring),

@@ -12,8 +12,11 @@ import typer
 
 from fleetprobe.engine.budget import Limit, Network
 from fleetprobe.inventory.csv import MAPPABLE
-from fleetprobe.inventory.refused import hide_secret, shown
+from fleetprobe.inventory.refused import Refused, hide_secret, shown
+from fleetprobe.inventory.trust import trust_label, trust_labels
+from fleetprobe.model.trust import CA_FILE, CERTIFI, SYSTEM, Store, Trust, UnknownLabel
 from fleetprobe.net.live.resolv_conf import parse_server
+from fleetprobe.net.live.trust import certifi_file
 
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
 _DAYS: Final = re.compile(r"([0-9]{1,5})d")
@@ -69,6 +72,39 @@ def resolvers(texts: Sequence[str]) -> tuple[str, ...] | None:
         raise _bad(
             "--resolver", "a resolver is an address, like 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:53"
         ) from None
+
+
+def trust(ca_file: str | None, labels: str | None, stores: Sequence[str]) -> Trust:
+    """The stores of a run: the system's, certifi's where it is installed, and `NAME=PEM` each. Raises BadParameter."""
+    known = {SYSTEM: Store(SYSTEM)}
+    if (bundle := certifi_file()) is not None:
+        known[CERTIFI] = Store(CERTIFI, bundle)
+    for text in stores:
+        store = _trust_store(text)
+        if store.label in (SYSTEM, CERTIFI) or store.label in known:
+            raise _bad("--trust-store", f"the name {store.label} is taken; give it another one")
+        known[store.label] = store
+    if ca_file == "":
+        raise _bad("--ca-file", "the file has no name")
+    if ca_file is not None and labels is not None:
+        raise _bad("--trust", "--ca-file takes the place of every label; keep one of --trust and --ca-file")
+    all_of_them = Trust(known=tuple(known.values()))
+    try:
+        of_run = all_of_them.named(trust_labels([labels])) if labels is not None else all_of_them.of_run
+    except (Refused, UnknownLabel) as why:
+        raise _bad("--trust", str(why)) from None
+    return Trust(known=all_of_them.known, of_run=of_run if ca_file is None else (Store(CA_FILE, ca_file),))
+
+
+def _trust_store(text: str) -> Store:
+    name, _, file = text.partition("=")
+    try:
+        label = trust_label(name)
+    except Refused as why:
+        raise _bad("--trust-store", str(why)) from None
+    if not file:
+        raise _bad("--trust-store", f"{shown(text)} names no file; write it like corp=/etc/corp/ca.pem")
+    return Store(label, file)
 
 
 def mapping(texts: Sequence[str]) -> Mapping[str, str]:

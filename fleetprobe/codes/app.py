@@ -43,7 +43,7 @@ APP_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="app.unexpected", severity=Severity.FAIL, state=State.FAIL, osi="L7", emitted=False,
+        name="app.unexpected", severity=Severity.FAIL, state=State.FAIL, osi="L7", emitted=True,
         meaning="The protocol is right, and what the service says is not what this target should say.",
         boxes=(Box.SERVER, Box.PROXY, Box.BACKEND),
         evidence="A valid greeting or reply that differs from the expectation; both are kept.",

@@ -10,15 +10,21 @@ from typing import Final
 
 PLACEHOLDERS: Final = frozenset({
     "host", "address", "port", "name", "sni", "path", "service", "family", "mtu", "mss", "mss4", "mss6",
-    "gateway", "interface", "link", "bare", "chain", "anchors",
+    "gateway", "interface", "link", "bare", "starttls", "xmpphost", "chain", "anchors",
 })
 """host: as in the inventory · address: the literal dialled · name: what DNS was asked, None for a literal ·
 sni: the server name sent, None for a literal · path: starts with `/` · service: the ladder, which is also the
 URL scheme · family: 4 or 6 · mtu: the largest IP packet that passes · mss: the TCP segment that fills it,
 mss4 and mss6 the same where the family is that one ·
 gateway: our next hop on the way, interface: ours towards it · link: our interface where there is no next hop ·
-bare: the address without a zone · chain: the file of a chain to install (`--fix-dir`) · anchors: the CA file that
-is trusted in place of the system's, None for the system's."""
+bare: the address without a zone · starttls: the service, where it begins in plain text, and xmpphost: the name that
+XMPP asks for; None elsewhere · chain: the file of a chain to install (`--fix-dir`) · anchors: the CA file that is
+trusted in place of the system's, None for the system's."""
+
+STARTTLS: Final = frozenset({"smtp", "imap", "pop3", "ftp", "postgres", "mysql", "ldap", "xmpp"})
+"""The services that begin in plain text, called as openssl-s_client(1) calls them."""
+
+_PREAMBLE: Final = "-starttls {starttls} -xmpphost {xmpphost}"
 
 NEIGHBOUR: Final = "ip neigh show {address}"
 ROUTE: Final = "ip route get {address}"
@@ -32,7 +38,12 @@ LISTENER: Final = "ssh {host} ss -ltn sport = :{port}"
 
 def handshake(options: str) -> str:
     """Return the template of one TLS handshake with these options of openssl s_client."""
-    return f"openssl s_client -connect {{address}}:{{port}} -servername {{sni}} {options} </dev/null"
+    return f"openssl s_client {_PREAMBLE} -connect {{address}}:{{port}} -servername {{sni}} {options} </dev/null"
+
+
+def nameless_handshake() -> str:
+    """Return the template of a handshake that asks for no name."""
+    return f"openssl s_client {_PREAMBLE} -connect {{address}}:{{port}} -noservername </dev/null"
 
 
 def leaf(options: str) -> str:
@@ -54,7 +65,7 @@ GET: Final = get("-o /dev/null")
 BODY: Final = get("-o -") + " | cat -v"
 LISTEN: Final = "timeout 10 nc {address} {port} | cat -v"
 
-_MAY_GO: Final = frozenset({"-servername", "-verify_hostname", "-CAfile"})
+_MAY_GO: Final = frozenset({"-servername", "-verify_hostname", "-CAfile", "-starttls", "-xmpphost"})
 _PLACEHOLDER: Final = re.compile(r"\{([a-z]+[46]?)\}(?=(:?))")
 
 

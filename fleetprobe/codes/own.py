@@ -121,7 +121,7 @@ _LOCAL: Final = (
         confirm=("uptime", "cat /proc/pressure/cpu"),
     ),
     Code(
-        name="local.clock_skew", severity=Severity.FAIL, state=State.UNKNOWN, osi="-", emitted=False,
+        name="local.clock_skew", severity=Severity.FAIL, state=State.UNKNOWN, osi="-", emitted=True,
         meaning="The clock of this machine is wrong, so certificate dates cannot be judged here.",
         boxes=(Box.OWN,),
         evidence="At least two independent sources of time that "

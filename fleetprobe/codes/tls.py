@@ -6,10 +6,10 @@ from typing import Final
 
 from fleetprobe.codes.boxes import Box
 from fleetprobe.codes.code import Code, Severity
-from fleetprobe.codes.command import CAPTURE, CONNECT, HANDSHAKE, LISTEN, SOCKETS, get, handshake
+from fleetprobe.codes.command import CAPTURE, CONNECT, HANDSHAKE, LISTEN, SOCKETS, get, handshake, nameless_handshake
 from fleetprobe.model.verdict import State
 
-_NO_SNI: Final = "openssl s_client -connect {address}:{port} -noservername </dev/null"
+_NO_SNI: Final = nameless_handshake()
 _TLS12: Final = handshake("-tls1_2")
 _TLS13: Final = handshake("-tls1_3")
 _OLD: Final = handshake("-tls1 -cipher DEFAULT@SECLEVEL=0")
@@ -17,7 +17,6 @@ _ANY_CIPHER: Final = handshake("-cipher ALL@SECLEVEL=0")
 _SMALL_HELLO: Final = handshake("-groups P-256")
 # The same with a share of 1.2 kB before it; needs OpenSSL 3.5, which offers that of itself.
 _LARGE_HELLO: Final = handshake("-groups X25519MLKEM768:P-256")
-_STARTTLS: Final = "openssl s_client -starttls {service} -connect {address}:{port} </dev/null"
 _PLAIN_HTTP: Final = "curl -sv -o /dev/null --max-time 10 --connect-to ::{address}:{port} http://{host}:{port}/"
 _TIMED: Final = get("--trace-time -o /dev/null")
 
@@ -222,25 +221,26 @@ TLS_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.starttls_refused", severity=Severity.FAIL, state=State.FAIL, osi="L7", emitted=False,
+        name="tls.starttls_refused", severity=Severity.FAIL, state=State.FAIL, osi="L7", emitted=True,
         meaning="The service answers in plain text and refuses, or does not offer, the upgrade to TLS.",
         boxes=(Box.SERVER, Box.PROXY, Box.INSPECTOR),
         evidence="A valid greeting, then a refusal of the upgrade "
-        "or a list of features without it; kept as text.",
+        "or a list of features without it; kept as text. Inferred where it closes instead of an answer.",
         not_this=(
             "a certificate fault (tls.rejected_by_verifier): no TLS was spoken",
             "a service that is down (tcp.refused): it answered in its own protocol",
         ),
         could_also_be=("tls.interception_suspected",),
         fix="Enable the upgrade to TLS on the service; if it is enabled, find the box that strips the offer.",
-        confirm=(_STARTTLS, LISTEN),
+        confirm=(HANDSHAKE, LISTEN),
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.starttls_injected", severity=Severity.FAIL, state=State.FAIL, osi="L7", emitted=False,
+        name="tls.starttls_injected", severity=Severity.FAIL, state=State.FAIL, osi="L7", emitted=True,
         meaning="Plain-text bytes stand between the upgrade answer and the TLS handshake, where none may be.",
         boxes=(Box.SERVER, Box.PROXY, Box.INSPECTOR),
-        evidence="Bytes received after the positive answer to the upgrade and before the first TLS record.",
+        evidence="Bytes received after the positive answer to the upgrade and before our ClientHello, "
+        "or too soon behind that to answer it; or a positive answer that came before the question.",
         not_this=(
             "a server without TLS (tls.not_tls): it agreed to the upgrade",
             "a certificate fault (tls.rejected_by_verifier): the handshake had not begun",
@@ -248,7 +248,7 @@ TLS_CODES: Final = (
         could_also_be=(),
         fix="Update the service so that it discards buffered plain text at the upgrade, "
         "and look for a box that injects.",
-        confirm=(_STARTTLS, CAPTURE),
+        confirm=(HANDSHAKE, CAPTURE),
         proves=("ip", "tcp"),
     ),
     Code(

@@ -171,7 +171,7 @@ TLS_CERTIFICATE_CODES: Final = (
         proves=("ip", "tcp", "tls"),
     ),
     Code(
-        name="tls.interception_suspected", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.interception_suspected", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=True,
         meaning="A private CA of this network vouches for a public name: "
         "a box here seems to open the traffic.",
         boxes=(Box.INSPECTOR, Box.OWN),

@@ -139,10 +139,11 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp"),
     ),
     Code(
-        name="tls.chain_oversize", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=False,
-        meaning="The presented chain is larger or longer than clients accept.",
+        name="tls.chain_oversize", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
+        meaning="The presented chain is larger, longer or dearer to verify than clients accept.",
         boxes=(Box.SERVER, Box.PROXY),
-        evidence="The number of certificates or of bytes at which reading was given up, beside the limit.",
+        evidence="More than 100 KiB, which OpenSSL does not read; or more than 10 CAs above the leaf "
+        "(Firefox and rustls follow 6, OpenSSL's clients 100); or keys and name constraints that would take long.",
         not_this=(
             "a path that loses large packets (mtu.black_hole): the bytes arrived, and too many of them",
         ),
@@ -229,7 +230,7 @@ TLS_CHAIN_CODES: Final = (
         proves=("ip", "tcp", "tls"),
     ),
     Code(
-        name="tls.pedantic", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=False,
+        name="tls.pedantic", severity=Severity.WARN, state=State.OK, osi="L5/6", emitted=True,
         meaning="The chain verifies, and fails the strict reading of RFC 5280 that newer clients turn on.",
         boxes=(Box.AUTHORITY, Box.SERVER),
         evidence="A verification that succeeds as usual and fails "

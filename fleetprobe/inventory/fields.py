@@ -15,11 +15,12 @@ from fleetprobe.inventory.ports import one_port, port_list
 from fleetprobe.inventory.refused import Refused, refuse_controls, shown
 from fleetprobe.inventory.services import SERVICES
 from fleetprobe.inventory.statuses import RANGES_MAX, statuses
+from fleetprobe.inventory.trust import trust_labels
 from fleetprobe.model.target import Expectations, Labels
 
 FIELDS = (
     "service", "port", "sni", "host_header", "connect_to", "path", "expect_status", "expect_body",
-    "expect_addresses", "ca_file", "timeout", "labels",
+    "expect_addresses", "ca_file", "trust", "timeout", "labels",
 )
 """Every field a line may carry beside its target, in the order they are documented."""
 
@@ -47,12 +48,13 @@ class Options:
     path: str | None = None
     expect: Expectations = field(default_factory=Expectations)
     ca_file: str | None = None
+    trust: tuple[str, ...] = ()
     timeout_s: float | None = None
     labels: Labels = ()
 
 
 _NOTHING = Options()
-_STRUCTURED = ("labels", "expect_status")
+_STRUCTURED = ("labels", "expect_status", "trust")
 _Made = TypeVar("_Made")
 
 
@@ -70,6 +72,8 @@ def read_options(fields: Mapping[str, object], base: str = "") -> Options:
     for name in given:
         if name not in FIELDS:
             raise Refused(unknown_field(name))
+    if "ca_file" in given and "trust" in given:
+        raise Refused("ca_file takes the place of every trust label; keep one of ca_file and trust")
     texts = {name: _text(name, given[name]) for name in given if name not in _STRUCTURED}
     return Options(
         service=_maybe(_service, texts.get("service")),
@@ -79,11 +83,12 @@ def read_options(fields: Mapping[str, object], base: str = "") -> Options:
         connect_to=_maybe(_connect_to, texts.get("connect_to")),
         path=_maybe(canonical_path, texts.get("path")),
         expect=Expectations(
-            status=statuses(_texts_of(given["expect_status"])) if "expect_status" in given else None,
+            status=statuses(_texts_of("expect_status", given["expect_status"])) if "expect_status" in given else None,
             body=texts.get("expect_body"),
             addresses=_any_or_all(texts.get("expect_addresses", "any")),
         ),
         ca_file=_maybe(lambda text: _ca_file(text, base), texts.get("ca_file")),
+        trust=trust_labels(_texts_of("trust", given["trust"])) if "trust" in given else (),
         timeout_s=_maybe(_timeout_s, texts.get("timeout")),
         labels=_labels(given.get("labels", {})),
     )
@@ -134,12 +139,12 @@ def _text(name: str, value: object) -> str:
     return text
 
 
-def _texts_of(value: object) -> list[str]:
-    """The scalars of expect_status, which may be one or a list."""
+def _texts_of(name: str, value: object) -> list[str]:
+    """The scalars of a field that may be one or a list."""
     values = value if isinstance(value, list) else [value]
     if len(values) > RANGES_MAX:
-        raise Refused(f"expect_status has {len(values)} values; at most {RANGES_MAX} are read")
-    return [_text("expect_status", item) for item in values]
+        raise Refused(f"{name} has {len(values)} values; at most {RANGES_MAX} are read")
+    return [_text(name, item) for item in values]
 
 
 def _kind(value: object) -> str:

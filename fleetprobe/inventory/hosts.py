@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 import idna
 
@@ -12,6 +13,10 @@ from fleetprobe.inventory.refused import Refused, refuse_controls, shown
 NAME_OCTETS = 253
 _LABEL_OCTETS = 63
 
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+IPV4 = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+"""A canonical IPv4 address, as a pattern for `re`."""
+_IPV4 = re.compile(IPV4)
 _ASCII_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _ZONE = re.compile(r"[A-Za-z0-9._-]{1,15}")
@@ -27,6 +32,8 @@ def canonical_host(text: str) -> str:
     are allowed. Whatever a resolver library would take for a number but is not written canonically
     (`127.1`, `0x7f.1`, full-width digits) is `Refused`, with the canonical form as a hint where one exists.
     """
+    if _IPV4.fullmatch(text):
+        return text
     if not text:
         raise Refused("the host is empty; write a name or an address")
     # Lengths come first: everything after them may cost more than one step per character.
@@ -38,6 +45,7 @@ def canonical_host(text: str) -> str:
     return _ipv4_or_name(text)
 
 
+@lru_cache(maxsize=256)
 def canonical_name(what: str, text: str) -> str:
     """Like `canonical_host` for places where only a name makes sense, such as SNI (RFC 6066 §3)."""
     host = canonical_host(text)

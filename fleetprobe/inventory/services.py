@@ -14,7 +14,7 @@ class Service:
     http: bool = False
     """Takes path, host_header and expect_status."""
     tls: bool = False
-    """Takes sni and ca_file."""
+    """Takes sni, ca_file and trust."""
     body: bool = False
     """Takes expect_body: there is a body or a banner to look into."""
 
@@ -27,8 +27,18 @@ SERVICES: dict[str, Service] = {
     "http": Service(port=80, http=True, body=True),
     "ssh": Service(port=22, body=True),
     "banner": Service(body=True),
+    # Plain text first, then TLS over the same connection. Where TLS comes first (465, 636, 990, 993, 995), it is tls.
+    "smtp": Service(port=25, tls=True),
+    "imap": Service(port=143, tls=True),
+    "pop3": Service(port=110, tls=True),
+    "ftp": Service(port=21, tls=True),
+    "postgres": Service(port=5432, tls=True),
+    "mysql": Service(port=3306, tls=True),
+    "ldap": Service(port=389, tls=True),
+    "xmpp": Service(port=5222, tls=True),
 }
 
+# Not 25, 143 and their like: a port alone does not say that TLS is expected there, and many a server has none.
 _USUAL = {443: "https", 80: "http", 22: "ssh"}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fleetprobe.inventory.fields import Options, canonical_path, read_options
-from fleetprobe.inventory.hosts import canonical_host
+from fleetprobe.inventory.hosts import IPV4, canonical_host
 from fleetprobe.inventory.networks import Addresses, address_range, network, split_network
 from fleetprobe.inventory.ports import one_port, port_list
 from fleetprobe.inventory.refused import Refused, bad_line, refuse_controls, shown
@@ -71,8 +71,7 @@ def _plain_ipv4(row: Row) -> Target | None:
     return Target(service=service or usual_service(port), host=host, port=port, source=row.source)
 
 
-_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_IPV4_AND_PORT = re.compile(rf"(?:([a-z]+)://)?({_OCTET}(?:\.{_OCTET}){{3}}):([1-9][0-9]{{0,4}})")
+_IPV4_AND_PORT = re.compile(rf"(?:([a-z]+)://)?({IPV4}):([1-9][0-9]{{0,4}})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +98,8 @@ class _Plan:
         return Target(
             service=self.service or usual_service(port), host=host, port=port, path=self.path,
             sni=options.sni, host_header=options.host_header, connect_to=options.connect_to,
-            expect=options.expect, ca_file=options.ca_file, timeout_s=options.timeout_s,
-            labels=options.labels, source=self.source,
+            expect=options.expect, ca_file=options.ca_file, trust=options.trust,
+            timeout_s=options.timeout_s, labels=options.labels, source=self.source,
         )
 
 
@@ -140,7 +139,7 @@ def _split(spec: str) -> _Parts:
     if len(spec) > SPEC_CHARS:
         raise Refused(f"the target has {len(spec)} characters; at most {SPEC_CHARS} are read")
     refuse_controls("the target", spec)
-    if any(char.isspace() for char in spec):
+    if spec.split() != [spec]:
         raise Refused(f"target {shown(spec)} holds white space; take it out")
     scheme = _SCHEME.match(spec)
     return _split_url(scheme[1].lower(), spec[scheme.end() :]) if scheme else _split_plain(spec)
@@ -243,6 +242,7 @@ def _refuse_misfits(plan: _Plan) -> None:
             ("expect_status", expect.status, offer.http),
             ("sni", options.sni, offer.tls),
             ("ca_file", options.ca_file, offer.tls),
+            ("trust", options.trust or None, offer.tls),
             ("expect_body", expect.body, offer.body),
         ):
             if given is not None and not fits:

@@ -20,6 +20,10 @@ _LAST: Final = Rights(path_length=0)
 _MANY_NAMES: Final = tuple(f"one-of-the-many-hosts-of-this-certificate-{n:02}.lab.test" for n in range(48))
 
 
+_CROWDS: Final = {Certificate.MANY_NAMES: 1000, Certificate.OVERSIZE: 3200}
+"""How many names, of some 34 bytes each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Authority:
     """A root, and the intermediate that issues in its name."""
@@ -36,6 +40,8 @@ class World:
     stranger: Authority
     nobody: Authority
     """Presented by no host, neither root nor intermediate."""
+    inspector: Authority
+    """That of a box which opens what passes it."""
     now: datetime
     two_intermediates: tuple[Issued, Issued]
     """Upper and lower, below the trusted root."""
@@ -65,7 +71,8 @@ def make_world(now: datetime) -> World:
     life = (now - 60 * _DAY, now + 365 * _DAY)
     upper = issue_authority("Lab Policy CA", lab.root, life, Rights(path_length=1))
     two = upper, issue_authority("Lab Issuing CA", upper, life, _LAST)
-    return World(lab, _authority("Elsewhere", now), _authority("Nowhere", now), now, two)
+    elsewhere, nowhere, inspection = (_authority(owner, now) for owner in ("Elsewhere", "Nowhere", "Inspection"))
+    return World(lab, elsewhere, nowhere, inspection, now, two)
 
 
 def chain(kind: Certificate, use: Use, world: World) -> Chain:
@@ -77,6 +84,8 @@ def chain(kind: Certificate, use: Use, world: World) -> Chain:
         authority = world.stranger
     elif kind is Certificate.UNKNOWN_ISSUER:
         authority = world.nobody
+    elif kind is Certificate.INTERCEPTED:
+        authority = world.inspector
     start, end = world.life
     if kind is Certificate.EXPIRED:
         start, end = world.now - 90 * _DAY, world.now - 3 * _DAY
@@ -88,6 +97,10 @@ def chain(kind: Certificate, use: Use, world: World) -> Chain:
         use = Use(names=("another-host.lab.test",))
     elif kind is Certificate.LONG:
         use = replace(use, names=(*use.names, *_MANY_NAMES))
+    elif kind in _CROWDS:
+        use = replace(use, names=(*use.names, *_crowd(_CROWDS[kind])))
+    elif kind is Certificate.PEDANTIC:
+        use = replace(use, states_issuer_key=False)
     elif kind is Certificate.WRONG_USAGE:
         use = replace(use, purpose=ExtendedKeyUsageOID.CLIENT_AUTH)
     elif kind is Certificate.MUST_STAPLE:
@@ -109,6 +122,8 @@ def _sent_above(kind: Certificate, world: World) -> tuple[Issued, ...]:
     if kind in _ALONE:
         return ()
     match kind:
+        case Certificate.INTERCEPTED:
+            return (world.inspector.intermediate,)
         case Certificate.ROOT_NOT_SENT:
             return (theirs.intermediate,)
         case Certificate.UNTRUSTED_ROOT:
@@ -123,6 +138,10 @@ def _sent_above(kind: Certificate, world: World) -> tuple[Issued, ...]:
             return ours.intermediate, _cross_signed(world)
         case _:
             return (ours.intermediate,)
+
+
+def _crowd(count: int) -> tuple[str, ...]:
+    return tuple(f"one-of-very-many-hosts-{n:04}.lab.test" for n in range(count))
 
 
 def _cross_signed(world: World) -> Issued:

@@ -47,6 +47,13 @@ class _Wire:
             raise _PeerGoneError
         return data
 
+    async def take_raw(self, count: int) -> None:
+        while count:
+            data = await self._loop.sock_recv(self._sock, count)
+            if not data:
+                raise _PeerGoneError
+            count -= len(data)
+
     async def send(self, data: bytes) -> None:
         if self._tls is None:
             await self.send_raw(data)
@@ -179,6 +186,8 @@ async def _act(wire: _Wire, step: Step) -> None:
     match step.verb:
         case Verb.HEAR:
             await wire.receive()
+        case Verb.TAKE:
+            await wire.take_raw(int(step.argument))
         case Verb.REQUEST:
             await _hear_head(wire)
         case Verb.TLS:

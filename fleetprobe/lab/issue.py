@@ -43,6 +43,8 @@ class Use:
     purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH
     must_staple: bool = False
     """Promise a stapled OCSP answer (RFC 7633)."""
+    states_issuer_key: bool = True
+    """Carry an authority key identifier."""
 
 
 def issue_authority(
@@ -63,7 +65,9 @@ def issue_leaf(common_name: str, issuer: Issued | None, life: Life, use: Use) ->
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in use.names]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in use.addresses]
     builder = (
-        _builder(common_name, issuer, life, key, x509.BasicConstraints(ca=False, path_length=None))
+        _builder(
+            common_name, issuer, life, key, x509.BasicConstraints(ca=False, path_length=None), use.states_issuer_key
+        )
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.ExtendedKeyUsage([use.purpose]), critical=False)
     )
@@ -74,11 +78,12 @@ def issue_leaf(common_name: str, issuer: Issued | None, life: Life, use: Use) ->
 
 
 def _builder(
-    common_name: str, issuer: Issued | None, life: Life, key: ec.EllipticCurvePrivateKey, basic: x509.BasicConstraints
+    common_name: str, issuer: Issued | None, life: Life, key: ec.EllipticCurvePrivateKey, basic: x509.BasicConstraints,
+    states_issuer_key: bool = True,
 ) -> x509.CertificateBuilder:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     above = issuer.certificate if issuer else None
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(above.subject if above else subject)
@@ -89,8 +94,8 @@ def _builder(
         .add_extension(basic, critical=True)
         .add_extension(_usage(basic.ca), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(_authority_key(above, key), critical=False)
     )
+    return builder.add_extension(_authority_key(above, key), critical=False) if states_issuer_key else builder
 
 
 def _authority_key(

@@ -18,7 +18,7 @@ from pathlib import Path
 from fleetprobe.lab.fleet import ScanGroup, load_fleet, scan_groups
 from fleetprobe.lab.launch import Launch, end_process
 from fleetprobe.lab.load import BUILT_IN
-from fleetprobe.lab.pki import authority_file
+from fleetprobe.lab.pki import authority_file, trust_flags
 from fleetprobe.lab.plan import Plan
 from fleetprobe.lab.preflight import preflight
 from fleetprobe.lab.programs import SEARCH_PATH, child_environment, find_program
@@ -203,7 +203,7 @@ class Lab:
         inventory = self.state / f"targets-{group.name}.jsonl"
         inventory.write_text("".join(f"{line}\n" for line in self.inventory_lines(group)))
         words = [
-            "scan", "-i", str(inventory), "-o", str(output.resolve()), "--ca-file", str(self.ca_file),
+            "scan", "-i", str(inventory), "-o", str(output.resolve()), *trust_flags(self.state / "pki"),
             *group.settings.args, *args,
         ]
         return self.fleetprobe(words, place=group.settings.vantage, timeout_s=timeout_s, capture=capture)

@@ -43,11 +43,11 @@ _CONFIDENCES = ("proven", "observed", "inferred")
 _CODE = re.compile(r"[a-z]+\.[a-z0-9_]+")
 _RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
 _TARGET_FIELDS = frozenset({
-    "service", "sni", "host_header", "connect_to", "path", "ca_file", "timeout", "labels",
+    "service", "sni", "host_header", "connect_to", "path", "ca_file", "trust", "timeout", "labels",
     "expect_status", "expect_body", "expect_addresses",
 })
 _SETTING = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*=[a-z0-9 ,-]+")
-_NEEDS_NUMBER = frozenset({Verb.FLIGHT, Verb.FILL, Verb.ANSWER, Verb.WAIT})
+_NEEDS_NUMBER = frozenset({Verb.TAKE, Verb.FLIGHT, Verb.FILL, Verb.ANSWER, Verb.WAIT})
 _NEEDS_TEXT = frozenset({Verb.SAY, Verb.HEX})
 _ABOUT_HELLO = frozenset({Verb.ONCE, Verb.NEEDS, Verb.MINDS})
 _MAX_FILE_BYTES = 64 * 1024

@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fleetprobe.lab.fleet import all_targets, load_fleet
-from fleetprobe.lab.pki import authority_file, write_pki
+from fleetprobe.lab.pki import authority_file, trust_flags, write_pki
 from fleetprobe.lab.programs import child_environment
 from fleetprobe.lab.scenario import LabTarget, Place, RunSettings, Scenario, Server
 from fleetprobe.lab.serve import ServerRoom, context_of
@@ -148,7 +148,7 @@ class Loopback:
         inventory.write_text("".join(f"{json.dumps(t.inventory_fields())}\n" for t in self.targets()))
         return subprocess.run(
             [sys.executable, "-m", "fleetprobe", "scan", "-i", str(inventory), "-o", str(output),
-             "--ca-file", str(self.ca_file), *args],
+             *trust_flags(self.directory / "pki"), *args],
             env=child_environment(), capture_output=capture, text=True,
             timeout=timeout_s, check=False,
         )

@@ -20,6 +20,17 @@ def authority_file(directory: Path) -> Path:
     return directory / "ca.pem"
 
 
+def stranger_file(directory: Path) -> Path:
+    """The root of the authority that clients in the lab do not trust, unless they name it (PEM)."""
+    return directory / "elsewhere.pem"
+
+
+def trust_flags(directory: Path) -> list[str]:
+    """Flags of `fleetprobe scan`: the lab's authority is trusted; `lab` and `elsewhere` are labels of the two."""
+    ours, theirs = authority_file(directory), stranger_file(directory)
+    return ["--ca-file", str(ours), "--trust-store", f"lab={ours}", "--trust-store", f"elsewhere={theirs}"]
+
+
 def server_file(directory: Path, scenario: Scenario, server: Server) -> Path:
     """Chain and key of one server in one PEM file."""
     return directory / f"{scenario.name}-{scenario.servers.index(server)}.pem"
@@ -29,6 +40,7 @@ def write_pki(directory: Path, fleet: Sequence[Scenario], now: datetime | None =
     """Make the authorities and every server's certificate under `directory`, which must exist."""
     world = make_world(now or datetime.now(UTC))
     authority_file(directory).write_bytes(_pem([world.trusted.root.certificate]))
+    stranger_file(directory).write_bytes(_pem([world.stranger.root.certificate]))
     for scenario in fleet:
         for server in scenario.servers:
             if server.certificate:

@@ -9,7 +9,9 @@ from fleetprobe.layers import app, dns, ip, link, tcp
 from fleetprobe.layers.http import layer as http
 from fleetprobe.layers.mtu import judge as mtu
 from fleetprobe.layers.mtu import ladder, path
-from fleetprobe.layers.tls import large_hello, other_name, other_offer
+from fleetprobe.layers.starttls import layer as starttls
+from fleetprobe.layers.starttls.dialogues import DIALOGUES
+from fleetprobe.layers.tls import default_certificate, large_hello, other_name, other_offer
 from fleetprobe.layers.tls import layer as tls
 from fleetprobe.model.target import Target
 
@@ -20,8 +22,9 @@ def _over_tcp(*upper: Layer) -> Ladder:
         return (dns.LAYER, link.LAYER, ip.LAYER, tcp.LAYER)
     # Asked before the ladder of sizes: they say something only where small segments make no difference. The length
     # comes first, as the others say short hellos.
-    hello = (large_hello.WITNESS, other_name.WITNESS, other_offer.WITNESS) if tls.LAYER in upper else ()
-    witnesses = (*tcp.LAYER.witnesses, *hello, ladder.witness(upper), path.witness(upper))
+    hello = (large_hello, other_name, other_offer, default_certificate) if tls.LAYER in upper else ()
+    said = tuple(one.WITNESS for one in hello)
+    witnesses = (*tcp.LAYER.witnesses, *said, ladder.witness(upper), path.witness(upper))
     questioned = replace(tcp.LAYER, witnesses=witnesses, emits=tcp.LAYER.emits | mtu.EMITS)
     return (dns.LAYER, link.LAYER, ip.LAYER, questioned, *upper)
 
@@ -33,6 +36,7 @@ LADDERS: dict[str, Ladder] = {
     "http": _over_tcp(http.LAYER),
     "ssh": _over_tcp(app.LAYER),
     "banner": _over_tcp(app.LAYER),
+    **dict.fromkeys(DIALOGUES, _over_tcp(starttls.LAYER)),
 }
 
 _WITHOUT_NAMES: dict[str, Ladder] = {

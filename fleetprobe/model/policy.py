@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from fleetprobe.model.trust import Trust
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slow:
@@ -42,6 +44,8 @@ class Policy:
     expiring: timedelta = timedelta(days=30)
     """A certificate that ends so soon is told beforehand."""
     slow: Slow = field(default_factory=Slow)
+    trust: Trust = field(default_factory=Trust)
+    """The stores that certificates are held against."""
     connect_s: float = 3.3
     """Connect budget of one address: just above the third SYN retransmit of current kernels."""
     again_s: float = 1.25

@@ -41,6 +41,9 @@ class Target:
     """Canonical address or name to dial instead of host."""
     expect: Expectations = _NOTHING_EXPECTED
     ca_file: str | None = None
+    """A bundle of its own, in place of every label."""
+    trust: tuple[str, ...] = ()
+    """Labels of the stores that it is held against, the deciding one first; empty means the run's."""
     timeout_s: float | None = None
     """Connect budget of one address in seconds; None means the run's."""
     labels: Labels = ()

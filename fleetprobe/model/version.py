@@ -1,5 +1,5 @@
 """The one place where the version stands."""
 
 VERSION = "0.1.0"
-RULES_VERSION = "3"
+RULES_VERSION = "4"
 """Changes whenever a judge may say something else about the same facts."""

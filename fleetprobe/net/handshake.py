@@ -10,6 +10,11 @@ from fleetprobe.net.interface import Fault
 if TYPE_CHECKING:
     from fleetprobe.net.path import Hole
 
+CHAIN_BYTES = 100 * 1024
+"""Longer chains OpenSSL does not read (SSL_MAX_CERT_LIST_DEFAULT), and nobody has raised that for us."""
+MOST_CAS = 10
+"""Of one path; real ones have three. What OpenSSL spends on each is in the hands of whoever presents it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
@@ -19,7 +24,7 @@ class Hello:
     """SNI; None for an IP literal."""
     alpn: tuple[str, ...] = ("http/1.1",)
     ca_file: str | None = None
-    """PEM bundle that replaces the system's trust."""
+    """PEM bundle to verify against; None: the run's first trust, `model.trust.MACHINE`: the system's in any case."""
     small: bool = False
     """Offer the one group that every TLS 1.3 server has (P-256, RFC 8446 §9.1): some 360 bytes, a quarter of the
     usual hello, whose first key share is post-quantum. Nothing is verified then."""
@@ -67,6 +72,8 @@ class Handshake:
     trust store; a `depth` of `verify_errors` is a position in it. Without an error it ends in a trust anchor."""
     verify_errors: tuple[tuple[int, int], ...] = ()
     """(X509_V code, depth) in the order OpenSSL met them; empty and completed means verified."""
+    too_dear: bool = False
+    """Verification was broken off, and the handshake with it: as hostile chains are, this one is dear to verify."""
     client_certificate_requested: bool = False
     client_authorities: tuple[str, ...] = ()
     """From whom it takes client certificates: the first few names of its list, each cut. Many list none."""

@@ -28,8 +28,6 @@ class Wanted:
 
     sha256: tuple[str, ...]
     """The leaf first, then each issuer; no root."""
-    ca_file: str | None
-    """The bundle that the target trusts in place of the run's."""
     address: str
     """Who should send it."""
     found_at: Mapping[str, str]
@@ -61,7 +59,13 @@ def wanted(row: Row) -> Wanted | None:
         chain, found_at = facts["path_sha256"][:-1] or facts["path_sha256"], {}
     else:
         return None
-    return Wanted(tuple(chain), facts.get("ca_file"), facts["address"], found_at)
+    return Wanted(tuple(chain), facts["address"], found_at)
+
+
+def trusted(row: Row) -> tuple[str | None, str | None]:
+    """The label of the store that the target was held against, and the bundle of its own."""
+    facts: Row = next((one["facts"] for one in _tls(row)), {})
+    return facts.get("trust"), facts.get("ca_file")
 
 
 def with_offer(row: Row, code: str, chain: Wanted | None, offer: Offer, ca_file: str | None) -> dict[str, Any]:
@@ -74,7 +78,7 @@ def with_offer(row: Row, code: str, chain: Wanted | None, offer: Offer, ca_file:
             columns["fix"] = sentence[:_MOST_CHARS]
     elif offer.file:
         columns["fix_commands"] = list(dict.fromkeys((*row["fix_commands"], *commands)))
-    if chain is not None and offer != Offer():
+    if chain is not None and (offer.file or offer.refused):
         columns["layers"] = list(_told(row, chain, offer))
     return columns
 

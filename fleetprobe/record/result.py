@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from fleetprobe.codes.command import fill
+from fleetprobe.codes.command import STARTTLS, fill
 from fleetprobe.codes.table import CODES
 from fleetprobe.examination import AddressResult, Climb, Examination, Step
 from fleetprobe.model.attempt import Attempt
@@ -175,7 +175,7 @@ def _layers(examined: Examination) -> list[Row]:
         if step.broke:
             for finding in step.findings:
                 if finding.layer != step.layer and finding.breaks:
-                    _blame(entries, by_layer, finding)
+                    _blame(entries, by_layer, finding, step.layer)
     missed = (name for name in examined.ladder if name not in by_layer)
     entries.extend(_entry(name, Outcome.SKIPPED, None, None, None, {}) for name in missed)
     return entries
@@ -198,12 +198,14 @@ def _step(step: Step, proven: Sequence[str], origin_s: float) -> Row:
     return _entry(step.layer, outcome, code, start, round((step.ended_s - step.started_s) * 1000.0, 3), facts)
 
 
-def _blame(entries: list[Row], by_layer: dict[str, Row], finding: Finding) -> None:
+def _blame(entries: list[Row], by_layer: dict[str, Row], finding: Finding, seen_at: str) -> None:
     outcome = Outcome.FAIL if finding.state is State.FAIL else Outcome.UNKNOWN
     entry = by_layer.get(finding.layer)
     if entry is None:
         entry = by_layer[finding.layer] = _entry(finding.layer, outcome, finding.code, None, None, finding.facts)
-        entries.insert(0, entry)
+        # Our own limits stand at the ground; a fault of the target, above the rung that met it.
+        ours = finding.state is not State.FAIL
+        entries.insert(0 if ours else entries.index(by_layer[seen_at]) + 1, entry)
     elif entry["code"] is None:
         entry.update(outcome=str(outcome), code=finding.code)
 
@@ -291,6 +293,8 @@ def _values(target: Target, row: Mapping[str, Any]) -> Mapping[str, str | int | 
         "sni": target.sni or (target.host if named else None),
         "path": target.path or "/",
         "service": target.service,
+        "starttls": target.service if target.service in STARTTLS else None,
+        "xmpphost": target.sni or target.host if target.service == "xmpp" else None,
         "family": "6" if six else "4",
         "mtu": size,
         "mss": segment,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import SSL
 
-from fleetprobe.net.live import trust
+from fleetprobe.net.live import system_trust, trust
+from fleetprobe.net.live.system_trust import Source
 from fleetprobe.vantage.facts import Anchor, Trust
 
 _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
@@ -34,10 +34,11 @@ def read(now: datetime | None = None) -> Trust:
     with warnings.catch_warnings():
         # Old authorities have serial numbers that RFC 5280 forbids; their dates are read all the same.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        ends = sorted(_ends(Path(source)), key=lambda pair: pair[1]) if count else []
+        ends = sorted(_ends(system_trust.find()), key=lambda pair: pair[1]) if count else []
     living = [Anchor(name=name, days_left=(end - now) // _DAY) for name, end in ends if end >= now]
     return Trust(
         source=source,
+        by=str(told["by"]),
         count=count,
         sha256=str(told["sha256"]),
         skipped=int(str(told["skipped"])),
@@ -46,10 +47,11 @@ def read(now: datetime | None = None) -> Trust:
     )
 
 
-def _ends(path: Path) -> Iterator[tuple[str, datetime]]:
-    """Name and end of each authority in a file that `trust.load` has found fit to read."""
+def _ends(source: Source) -> Iterator[tuple[str, datetime]]:
+    """Name and end of each authority in files that `trust.load` has found fit to read."""
     seen = set()
-    for part in path.read_bytes().split(_BEGIN)[1 : _MOST + 1]:
+    text = b"".join(text for text in trust.texts(source) if text)
+    for part in text.split(_BEGIN)[1 : _MOST + 1]:
         body = part.partition(_END)[0]
         if body in seen:
             continue

@@ -153,7 +153,9 @@ class Trust:
     """The certificate authorities that TLS targets are held against."""
 
     source: str
-    """File, or `none`."""
+    """File, directories, or `none`."""
+    by: str = "distribution"
+    """Who chose it: `SSL_CERT_FILE`, `SSL_CERT_DIR` or `distribution`."""
     count: int
     sha256: str
     """Over the sorted fingerprints."""

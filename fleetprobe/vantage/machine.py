@@ -65,7 +65,8 @@ def trust(facts: Trust) -> Check:
         summary = f"the trust store ({facts.source}) {what}: every TLS target would seem untrusted"
         return Check(name="trust store", outcome=Outcome.FAIL, summary=summary, facts=told, fix=fix)
     noun = "authority" if facts.count == 1 else "authorities"
-    summary = f"{facts.count} trusted {noun} in {facts.source}"
+    chosen = "" if facts.by == "distribution" else f", by {' and '.join(facts.by.split())}"
+    summary = f"{facts.count} trusted {noun} in {facts.source}{chosen}"
     ending = [anchor for anchor in facts.soonest if anchor.days_left <= _ENDING_DAYS]
     if ending:
         names = _names(ending)

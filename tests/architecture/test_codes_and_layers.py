@@ -10,23 +10,30 @@ from typing import Any
 
 import pytest
 
+from fleetprobe import settle
 from fleetprobe.codes.table import CODES
 from fleetprobe.layer import Judge, Ladder, Layer
 from fleetprobe.layers.ladders import LADDERS
+from fleetprobe.layers.starttls import layer as starttls
 
 ROOT = Path(__file__).parent.parent.parent
 SCENARIOS = ROOT / "fleetprobe" / "lab" / "scenarios"
-LAYERS: dict[str, Layer] = {layer.name: layer for ladder in LADDERS.values() for layer in ladder}
-"""Of tcp the one of the last ladder, with every witness."""
+STARTTLS = {f"{starttls.LAYER.name} behind a dialogue": starttls.LAYER}
+LAYERS: dict[str, Layer] = {
+    layer.name: layer for ladder in LADDERS.values() for layer in ladder if layer not in STARTTLS.values()
+} | STARTTLS
+"""Of tcp the one of the last ladder, with every witness; two rungs are called tls."""
 
 MADE_BY_THE_ENGINE = {
     "policy.denied", "local.bug", "input.invalid", "ip.address_partial", "ip.v4_only_broken", "ip.v6_only_broken",
+    *settle.EMITS,
 }
-"""Codes that no layer's judge gives: admission, our own bugs, bad lines, and the sum over addresses."""
+"""Codes that no layer's judge gives: admission, our own bugs, bad lines, the sum over addresses, and over targets."""
 
 NOT_IN_THE_LAB = {
     "local.conntrack_full": ("layers/test_silence.py", "nf_conntrack_max belongs to the machine, not to a namespace"),
     "input.invalid": ("properties/test_schema.py", "a line of an inventory is no place on a network"),
+    "local.clock_skew": ("audit/test_clock.py", "the clock of the machine is not a namespace's own"),
     "local.bug": ("engine/test_one.py", "a bug has no scenario"),
     "local.fd_limit": ("engine/test_fleet.py", "the lab's own servers would starve first"),
     "local.overload": ("engine/test_own_limits.py", "lag of our own loop"),

@@ -183,7 +183,7 @@ def test_a_command_with_the_name_of_a_file_is_longer_than_the_line_and_still_who
     lines = [told[first].partition("$ ")[2]]
     while lines[-1].endswith("\\"):
         lines.append(told[first + len(lines)])
-    assert shlex.split("\n".join(lines)) == shlex.split(command)
+    assert shlex.split("\n".join(lines).replace("\\\n", "")) == shlex.split(command)
 
 
 @pytest.mark.parametrize("seen", EVERY)

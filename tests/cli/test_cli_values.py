@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from ipaddress import ip_network
+from types import ModuleType
 
 import pytest
 import typer
 
-from fleetprobe.cli.values import days, limit, mapping, networks, resolvers, without_secrets
+from fleetprobe.cli.values import days, limit, mapping, networks, resolvers, trust, without_secrets
 from fleetprobe.engine.budget import Limit
+from fleetprobe.model.trust import Store, Trust
 
 
 @pytest.mark.parametrize(
@@ -79,3 +82,45 @@ def test_a_horizon_without_its_unit_is_refused_and_the_flag_named(text: str) -> 
     with pytest.raises(typer.BadParameter) as told:
         days("--expiring", text)
     assert told.value.param_hint == "'--expiring'"
+
+
+def test_trust_is_the_systems_unless_a_flag_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "certifi", None)
+    system, corp = Store("system"), Store("corp", "a=b.pem")
+    assert trust(None, None, []) == Trust(known=(system,), of_run=(system,))
+    assert trust("x.pem", None, []) == Trust(known=(system,), of_run=(Store("ca_file", "x.pem"),))
+    assert trust(None, "corp, system", ["corp=a=b.pem"]) == Trust(known=(system, corp), of_run=(corp, system))
+
+
+def test_certifi_is_a_label_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = ModuleType("certifi")
+    vars(package)["where"] = lambda: "/there/cacert.pem"
+    monkeypatch.setitem(sys.modules, "certifi", package)
+    assert trust(None, "certifi", []).of_run == (Store("certifi", "/there/cacert.pem"),)
+    monkeypatch.setitem(sys.modules, "certifi", None)
+    with pytest.raises(typer.BadParameter, match="not installed"):
+        trust(None, "certifi", [])
+
+
+@pytest.mark.parametrize(
+    ("ca_file", "labels", "stores", "flag"),
+    [
+        ("", None, [], "--ca-file"),
+        ("x.pem", "system", [], "--trust"),
+        (None, "", [], "--trust"),
+        (None, "corp", [], "--trust"),
+        (None, "system,system", [], "--trust"),
+        (None, None, ["corp"], "--trust-store"),
+        (None, None, ["corp="], "--trust-store"),
+        (None, None, ["=x.pem"], "--trust-store"),
+        (None, None, ["system=x.pem"], "--trust-store"),
+        (None, None, ["certifi=x.pem"], "--trust-store"),
+        (None, None, ["corp=x.pem", "corp=x.pem"], "--trust-store"),
+    ],
+)
+def test_trust_that_means_nothing_names_its_flag(
+    ca_file: str | None, labels: str | None, stores: list[str], flag: str
+) -> None:
+    with pytest.raises(typer.BadParameter) as told:
+        trust(ca_file, labels, stores)
+    assert told.value.param_hint == f"'{flag}'"

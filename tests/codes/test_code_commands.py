@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetprobe.codes.code import Code, Severity
-from fleetprobe.codes.command import GET, HANDSHAKE, PLACEHOLDERS, fill
+from fleetprobe.codes.command import CHAIN_FILE, CHAIN_INSTALLED, GET, HANDSHAKE, PLACEHOLDERS, fill
 from fleetprobe.codes.table import ROWS
 
 Values = Mapping[str, str | int | None]
@@ -36,8 +36,7 @@ MENDING_TOOLS = {"sudo sysctl -w", "sudo nft add", "sudo nft insert", "sudo time
                  "sudo ip -{family} route flush cache", "sudo resolvectl flush-caches", "ulimit -Sn",
                  "sudo iptables -t mangle -A FORWARD", "sudo ip6tables -t mangle -A FORWARD",
                  "sudo ip route add {bare}",
-                 "openssl verify -CAfile {anchors} -untrusted {chain} {chain}",
-                 "openssl s_client -connect {address}:{port} -servername {sni} -CAfile {anchors} -verify_return_error"}
+                 CHAIN_FILE, CHAIN_INSTALLED}
 CHANGES = re.compile(
     r"\b(rm|mv|dd|kill|pkill|reboot|shutdown|mkfs|add|del|delete|set|change|replace|insert|flush|restart|stop)\b"
     r"|sysctl -w|\bss -\w*K|flush-caches|>(?!/dev/null)|[;&`]|\$\((?!\()"

@@ -55,7 +55,7 @@ HOSTILE = [
     "no user name or password",
     "no user name or password",
     "no user name or password",
-    "unknown scheme 'ftp'",
+    "unknown scheme 'gopher'",
     "tls has no usual port",
     "ssh takes no path",
     "a path but no scheme",

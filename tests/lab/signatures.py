@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -123,6 +124,16 @@ def _not_tls(seen: Observation) -> bool:
 
 def _took(low_ms: float, high_ms: float) -> Callable[[Observation], bool]:
     return lambda seen: _all(seen, lambda a: low_ms <= a["ms"] <= high_ms)
+
+
+def _upgrade(ending: str, begins: str) -> Callable[[Observation], bool]:
+    """How the dialogue before TLS ended, and how all that was heard of it begins."""
+
+    def matches(address: dict[str, Any]) -> bool:
+        plain = address.get("plain", {"ending": None, "text": ""})
+        return plain["ending"] == ending and re.match(begins, plain["text"], re.DOTALL) is not None
+
+    return lambda seen: _all(seen, matches)
 
 
 def _both(*parts: Callable[[Observation], bool]) -> Callable[[Observation], bool]:
@@ -248,6 +259,7 @@ def healthy(seen: Observation) -> bool:
     )
 
 
+ISSUER_KEY_ID = "0603551d23"
 MUST_STAPLE = "06082b06010505070118" + "0405" + "3003020105"
 """The TLS feature extension (RFC 7633) with status_request, as DER; no server of the lab staples."""
 
@@ -334,6 +346,10 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "tls.name_mismatch": _verify(62, 64),
     # A stale issuer is passed over, where its key identifier tells that it is another.
     "tls.bad_signature": _verify(7, 20),
+    # Our own client said no, to what began as TLS.
+    "tls.chain_oversize": lambda seen: _all(
+        seen, lambda a: a["tls"]["ending"] == "refused" and a["tls"]["first"].startswith("16")
+    ),
     "tls.issuer_not_ca": _verify(79),
     "tls.path_length": _verify(25),
     "tls.name_constraint": _verify(47),
@@ -381,8 +397,18 @@ SIGNATURES: dict[str, Callable[[Observation], bool]] = {
     "mtu.black_hole": lambda seen: _sizes(
         seen, lambda a: _lost_coming(a, "own") or _lost_going(a, "long") or _lost_whole(a)
     ),
-    "app.no_banner": _ended("silent", some=False),
-    "app.protocol_mismatch": lambda seen: _all(seen, lambda a: a["answer"]["text"].startswith("220 ")),
+    "app.no_banner": _either(_ended("silent", some=False), _upgrade("silent", r"\Z")),
+    "app.protocol_mismatch": _either(
+        lambda seen: _all(seen, lambda a: _answer(a)["text"].startswith("220 ")), _upgrade("silent", r"SSH-")
+    ),
+    "app.unexpected": _upgrade("refused", r"554 |.{4}\xff|\* BYE"),
+    # What is refused is TLS: everything before it was as it should be.
+    "tls.starttls_refused": _either(
+        _upgrade("refused", r"220 .*\s250|\* OK|\+OK|N|.{4}\n|0.*x|220 |<\?xml "), _upgrade("closed", r"220 .*\s250"),
+    ),
+    "tls.starttls_injected": lambda seen: _all(
+        seen, lambda a: a["plain"]["ending"] == "agreed" and a["plain"]["extra"] > 0
+    ),
 }
 """Code to the marks by which it is known."""
 
@@ -395,7 +421,11 @@ WARNINGS: dict[str, Callable[[Observation], bool]] = {
     "mtu.reduced": lambda seen: healthy(seen) and _sizes(seen, _reduced),
     "mtu.clamped": lambda seen: healthy(seen) and _sizes(seen, _clamped),
     "mtu.masked": lambda seen: healthy(seen) and _sizes(seen, _masked),
+    "tls.issuer_unknown": lambda seen: healthy(seen) and _all(
+        seen, lambda address: address.get("elsewhere", {}).get("verify_code") == 20
+    ),
     "tls.untrusted_root": _verify(19, 20),
+    "tls.interception_suspected": _verify(19, 20),
     "tls.wrong_order": _tls_mark(lambda tls: not _linked(tls["presented"]) and not _unused(tls)),
     "tls.extra_certs": _tls_mark(lambda tls: len(_unused(tls)) == 1 and not _second_path(tls)),
     "tls.duplicate_certs": _tls_mark(lambda tls: len({one["der"] for one in tls["presented"]}) < len(tls["presented"])),
@@ -403,6 +433,7 @@ WARNINGS: dict[str, Callable[[Observation], bool]] = {
     "tls.cross_sign": _tls_mark(lambda tls: len(_unused(tls)) == 1 and _second_path(tls)),
     "tls.expiring": _tls_mark(lambda tls: sum(one["days_left"] < 30 for one in tls["path"]) == 1),
     "tls.legacy_version": _tls_mark(lambda tls: tls["version"] == "TLSv1.1"),
+    "tls.pedantic": _tls_mark(lambda tls: ISSUER_KEY_ID not in tls["path"][0]["der"]),
     "tls.must_staple": _tls_mark(lambda tls: MUST_STAPLE in tls["path"][0]["der"]),
     "dns.hosts_override": lambda seen: healthy(seen) and bool(seen["hosts"]) and not seen["dns"]["addresses"],
     "ip.v4_only_broken": lambda seen: healthy(seen) and _family_broken(4)(seen),

@@ -7,11 +7,13 @@ code with fleetprobe, so that the scanner is graded against faults which somethi
 from __future__ import annotations
 
 import _ssl
+import contextlib
 import errno
 import fcntl
 import ipaddress
 import json
 import os
+import re
 import select
 import socket
 import ssl
@@ -71,7 +73,17 @@ def observe(fields: dict[str, Any], resolver: str, ca_file: str) -> dict[str, An
         if fields["labels"]["case"].startswith(CHANGED):
             others = {name, host, fields.get("host_header", ""), ""} - {address}
             seen["addresses"][address]["changed"] = changed(address, port, name, sorted(others), ca_file)
+        if "trust" in fields:
+            seen["addresses"][address]["elsewhere"] = by_the_other_authority(address, port, name, ca_file)
     return seen
+
+
+def by_the_other_authority(address: str, port: int, name: str, ca_file: str) -> dict[str, Any]:
+    """A handshake like the other, of a client that trusts the other of the lab's two authorities."""
+    with stream(address) as sock:
+        sock.settimeout(TALK_TIMEOUT_S)
+        sock.connect((address, port))
+        return handshake(sock, name, os.path.join(os.path.dirname(ca_file), "elsewhere.pem"), None)
 
 
 def changed(address: str, port: int, name: str, others: list[str], ca_file: str) -> dict[str, dict[str, Any]]:
@@ -167,6 +179,10 @@ def speak(sock: socket.socket, scheme: str, name: str, path: str, ca_file: str) 
         KEPT[sock.getpeername()[0]] = sock.dup()
     elif scheme == "ssh":
         seen["answer"] = exchange(sock, b"", start)
+    elif scheme in UPGRADES:
+        seen["plain"] = upgrade(sock, scheme)
+        if seen["plain"]["ending"] == "agreed" and not seen["plain"]["extra"]:
+            seen["tls"] = handshake(sock, name, ca_file, None)
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
     seen["unacked"] = struct.unpack_from("=I", info, UNACKED_OFFSET)[0]
     return seen
@@ -264,6 +280,64 @@ def datagram(address: str) -> str:
         except OSError as error:
             return os.strerror(error.errno or 0).lower()
         return "answered"
+
+
+NUMBERED, LINE = rb"(?m)^\d{3} .*\n", rb"\n"
+UPGRADES: dict[str, tuple[tuple[bytes, bytes, bytes], ...]] = {
+    "smtp": (
+        (b"", NUMBERED, rb"^220"), (b"EHLO wire.lab.test\r\n", NUMBERED, rb"(?m)^250[ -]STARTTLS\r"),
+        (b"STARTTLS\r\n", NUMBERED, rb"^220"),
+    ),
+    "imap": (
+        (b"", LINE, rb"^\* OK"), (b"f1 CAPABILITY\r\n", rb"(?m)^f1 .*\n", rb" STARTTLS"),
+        (b"f2 STARTTLS\r\n", rb"(?m)^f2 .*\n", rb"(?m)^f2 OK"),
+    ),
+    "pop3": (
+        (b"", LINE, rb"^\+OK"), (b"CAPA\r\n", rb"(?m)^\.\r\n", rb"(?m)^STLS\r"), (b"STLS\r\n", LINE, rb"^\+OK"),
+    ),
+    "ftp": ((b"", NUMBERED, rb"^220"), (b"AUTH TLS\r\n", NUMBERED, rb"^234")),
+    "postgres": ((bytes.fromhex("0000000804d2162f"), rb"[A-Z]", rb"^S"),),
+    # The second byte of the flags, behind a version of six bytes; flag 8 is TLS. Only the greeting is waited for.
+    "mysql": ((b"", rb"(?s)^.{4}\xff.*d|^.{30,}", rb"(?s)^.{4}\x0a.{6}\0.{13}.[\x08\x88\xff]"),),
+    "ldap": (
+        (bytes.fromhex("301d02010177188016") + b"1.3.6.1.4.1.1466.20037", rb"(?s).{14}", rb"(?s)\x78.*\x0a\x01\0"),
+    ),
+    "xmpp": (
+        (
+            b"<stream:stream version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
+            rb"</stream:features>", rb"<starttls ",
+        ),
+        (b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", rb"/>", rb"^<proceed "),
+    ),
+}
+"""What is said before TLS, where each answer ends, and what must be in it for the next thing to be said."""
+MYSQL_REQUEST = bytes.fromhex("20000001008a0000000000012d") + bytes(23)
+
+
+def upgrade(sock: socket.socket, scheme: str) -> dict[str, Any]:
+    heard, data, extra = b"", b"", b""
+    try:
+        for say, end, wanted in UPGRADES[scheme]:
+            sock.sendall(say)
+            data = b""
+            while (whole := re.search(end, data)) is None:
+                chunk = sock.recv(4096)
+                if not chunk:
+                    return {"ending": "closed", "text": (heard + data).decode("latin-1"), "extra": 0}
+                data += chunk
+            heard += data
+            extra = b"" if scheme == "mysql" else data[whole.end() :]
+            if not re.search(wanted, data):
+                return {"ending": "refused", "text": heard.decode("latin-1"), "extra": 0}
+    except TimeoutError:
+        return {"ending": "silent", "text": (heard + data).decode("latin-1"), "extra": 0}
+    sock.settimeout(LIFE_TIMEOUT_S)
+    with contextlib.suppress(TimeoutError):
+        extra += sock.recv(4096)
+    sock.settimeout(TALK_TIMEOUT_S)
+    if scheme == "mysql":
+        sock.sendall(MYSQL_REQUEST)
+    return {"ending": "agreed", "text": heard.decode("latin-1"), "extra": len(extra)}
 
 
 def error_queue(sock: socket.socket, target: str) -> dict[str, Any] | None:

@@ -200,7 +200,7 @@ HEALTHY: dict[str, TlsFacts] = {
 def test_what_only_looks_like_a_fault_passes(given: TlsFacts) -> None:
     finding = one(given)
     assert (finding.layer, finding.code, finding.state) == ("tls", None, State.OK)
-    assert finding.facts == given.record()
+    assert finding.facts == {}, "what it saw is told once, by its step"
 
 
 EXPIRED = replace(LEAF, not_after=AS_OF - DAY)
@@ -418,5 +418,22 @@ def test_every_code_it_can_give_is_declared_and_emitted_by_the_table() -> None:
 
 def test_a_bad_certificate_lets_the_climb_go_on_and_a_broken_handshake_does_not() -> None:
     certificates = {code for _, some in UNFIT.values() for code in some} - {"tls.alert", "tls.stalled"}
-    assert certificates | gap.EMITS | rejected_codes.EMITS == LAYER.goes_on
+    assert (certificates | gap.EMITS | rejected_codes.EMITS) - {"tls.chain_oversize"} == LAYER.goes_on
     assert not LAYER.goes_on & {code for _, code in BREAKS.values()}
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_certificate_that_openssl_cannot_use_is_malformed_and_not_an_unknown_issuer(position: int) -> None:
+    sought = ((20, position), (21, 0))
+    whole = facts(rejected(*sought))
+    presented = list(whole.certificates)
+    odd = presented[position]
+    assert isinstance(odd, Certificate)
+    presented[position] = replace(odd, unread=("key_usage",))
+    given = replace(whole, certificates=tuple(presented), path=tuple(presented[: position + 1]))
+    told = {finding.code: finding for finding in judge(given, POLICY)}
+    assert told["tls.malformed"].facts["field"] == "key_usage"
+    assert told["tls.malformed"].supersedes == {"tls.issuer_unknown"}
+    # Where OpenSSL takes it all the same, nobody is told.
+    fine = replace(given, handshake=replace(given.handshake, verify_errors=()))
+    assert "tls.malformed" not in {finding.code for finding in judge(fine, POLICY)}

@@ -40,6 +40,7 @@ UPPER = replace(
 )
 ROOT = replace(UPPER, sha256="DD" * 32, subject="CN=Root CA", self_signed=True, key_sha256="D0", path_length=None)
 STALE = replace(LOWER, sha256="B1" * 32, key_sha256="B9")
+NEW_ROOT = replace(ROOT, sha256="D7" * 32, key_sha256="D7")
 PATH = (LEAF, LOWER, UPPER, ROOT)
 
 
@@ -65,6 +66,23 @@ def one(given_: TlsFacts) -> Finding:
 REJECTED: dict[str, tuple[TlsFacts, list[str]]] = {
     "the leaf's signature": (facts((7, 0)), ["tls.bad_signature"]),
     "an issuer's signature": (facts((7, 1)), ["tls.bad_signature"]),
+    "a trusted root with the issuer's key and not its signature": (
+        facts(
+            (7, 2), path=(LEAF, LOWER, replace(UPPER, issuer_key_id="D0"), replace(ROOT, key_id="D0")),
+            presented=PATH[:3],
+        ),
+        ["tls.bad_signature"],
+    ),
+    "a trusted root with nothing but the issuer's name": (facts((7, 2), presented=PATH[:3]), ["tls.issuer_unknown"]),
+    "the same, presented": (facts((7, 2), presented=PATH), ["tls.bad_signature"]),
+    "a trusted root of the name, and the one that signed": (
+        facts(
+            (7, 2), presented=(*PATH[:3], NEW_ROOT),
+            trials=(Trial(UPPER.sha256, ROOT.sha256, False), Trial(UPPER.sha256, NEW_ROOT.sha256, True)),
+        ),
+        ["tls.untrusted_root"],
+    ),
+    "too long": (facts((22, 11), (20, 11)), ["tls.chain_oversize"]),
     "an issuer that is no CA, and all that follows": (
         facts((79, 1), (26, 1), (25, 2), (32, 1)),
         ["tls.issuer_not_ca"],
@@ -112,7 +130,8 @@ def test_each_cause_gives_one_finding_in_the_order_of_the_table(case: tuple[TlsF
 
 def test_every_code_of_this_kind_occurs_above_and_lets_the_climb_go_on() -> None:
     assert {code for _, some in REJECTED.values() for code in some} >= rejected.EMITS
-    assert LAYER.goes_on >= rejected.EMITS
+    # The handshake is broken off for other chains of this code.
+    assert rejected.EMITS - LAYER.goes_on == {"tls.chain_oversize"}
 
 
 errors = st.lists(st.tuples(st.integers(1, 120), st.integers(0, 6)), min_size=1, max_size=6)
@@ -137,6 +156,20 @@ def test_the_certificate_is_named_by_its_depth_in_the_path_that_was_judged() -> 
     beyond = one(facts((79, 9)))
     assert beyond.facts["depth"] == 9
     assert "subject" not in beyond.facts
+
+
+def test_a_namesake_in_the_trust_store_proves_nothing() -> None:
+    told = one(facts((7, 2), presented=PATH[:3]))
+    assert (told.confidence, told.facts["issuer_wanted"]) == (Confidence.INFERRED, "CN=Root CA")
+    assert told.summary.endswith("the trusted CN=Root CA has another key")
+
+
+def test_what_is_too_long_for_us_is_not_said_to_be_so_for_everybody() -> None:
+    told = one(facts((22, 11), (20, 11)))
+    assert told.confidence is Confidence.INFERRED
+    assert "more than 10 CAs" in told.summary
+    assert "some clients stop at 6" in told.summary
+    assert told.facts["limit"] == 10
 
 
 def test_why_an_issuer_may_not_issue_is_told() -> None:

@@ -34,6 +34,9 @@ LOWER = replace(
 UPPER = replace(LOWER, sha256="CC" * 32, subject="CN=Lab Policy CA", issuer="CN=Lab Root CA", key_sha256="C0")
 ROOT = replace(UPPER, sha256="DD" * 32, subject="CN=Lab Root CA", self_signed=True, key_sha256="D0")
 CROSS = replace(ROOT, sha256="D1" * 32, issuer="CN=Old Root CA", self_signed=False)
+OLD_ROOT = replace(ROOT, sha256="D8" * 32, subject="CN=Old Root CA", issuer="CN=Old Root CA", key_sha256="D9")
+BRIDGE = replace(CROSS, sha256="D3" * 32, issuer="CN=Bridge CA")
+BRIDGED = replace(CROSS, sha256="D4" * 32, subject="CN=Bridge CA", key_sha256="D5")
 OTHER = replace(LOWER, sha256="EE" * 32, subject="CN=Another CA", key_sha256="E0")
 RENEWED = replace(LOWER, sha256="B1" * 32, not_after=AS_OF + 900 * DAY)
 BROKEN = Malformed(sha256="FF" * 32, field="extensions")
@@ -63,12 +66,33 @@ UNTIDY: dict[str, tuple[TlsFacts, list[str]]] = {
     "the leaf twice": (facts(LEAF, LEAF, LOWER, UPPER), ["tls.duplicate_certs"]),
     "a stranger": (facts(LEAF, LOWER, OTHER, UPPER), ["tls.extra_certs"]),
     "an unreadable stranger": (facts(LEAF, LOWER, UPPER, BROKEN), ["tls.extra_certs"]),
-    "an older issue of the intermediate": (facts(LEAF, RENEWED, LOWER, UPPER), ["tls.extra_certs"]),
+    "an older issue of the intermediate": (facts(LEAF, RENEWED, LOWER, UPPER), []),
+    "a newer issue of the root": (facts(LEAF, LOWER, UPPER, replace(ROOT, sha256="D2" * 32)), []),
+    "one sent twice, once before what it issued": (facts(LEAF, UPPER, LOWER, UPPER), ["tls.duplicate_certs"]),
+    "all of it twice": (facts(LEAF, UPPER, LEAF, LOWER, UPPER), ["tls.duplicate_certs"]),
+    "one twice, both times before what it issued": (
+        facts(LEAF, UPPER, UPPER, LOWER), ["tls.wrong_order", "tls.duplicate_certs"],
+    ),
     "a cross-signed root": (facts(LEAF, LOWER, UPPER, CROSS), ["tls.cross_sign"]),
     "a cross-signed root and the old root": (
-        facts(LEAF, LOWER, UPPER, CROSS, replace(OTHER, subject="CN=Old Root CA")),
+        facts(LEAF, LOWER, UPPER, CROSS, OLD_ROOT), ["tls.cross_sign"],
+    ),
+    "a cross-signed root and the whole path above it": (
+        facts(LEAF, LOWER, UPPER, OLD_ROOT, BRIDGED, BRIDGE), ["tls.cross_sign"],
+    ),
+    "a cross-signed root, and an old root with another key": (
+        facts(LEAF, LOWER, UPPER, replace(CROSS, issuer_key_id="01"), replace(OLD_ROOT, key_id="02")),
         ["tls.extra_certs", "tls.cross_sign"],
     ),
+    "the old root without what it cross-signed": (facts(LEAF, LOWER, UPPER, OLD_ROOT), ["tls.extra_certs"]),
+    "strict readers want a key identifier": (
+        facts(replace(LEAF, strict_faults=(85,)), LOWER, UPPER, path=(replace(LEAF, strict_faults=(85,)), *PATH[1:])),
+        ["tls.pedantic"],
+    ),
+    "the last of the path needs none": (facts(LEAF, path=(LEAF, replace(ROOT, strict_faults=(85,)))), []),
+    "a leaf is no CA": (facts(LEAF, path=(replace(LEAF, strict_faults=(79,)), ROOT)), []),
+    "a root of version 1": (facts(LEAF, path=(LEAF, replace(ROOT, strict_faults=(79,)))), ["tls.pedantic"]),
+    "a path of one": (facts(LEAF, path=(replace(LEAF, strict_faults=(92, 89)),)), []),
     "the same name and another key": (
         facts(LEAF, LOWER, UPPER, replace(CROSS, key_sha256="99")),
         ["tls.extra_certs"],
@@ -140,7 +164,10 @@ def test_certificates_beyond_those_that_are_read_count_by_their_bytes() -> None:
 def ending(**left: timedelta) -> TlsFacts:
     """A path whose certificates have so much left: leaf, lower, root."""
     found = {"leaf": LEAF, "lower": LOWER, "upper": UPPER, "root": ROOT}
-    path = [replace(one, not_after=AS_OF + left[name]) if name in left else one for name, one in found.items()]
+    path = [
+        replace(one, not_before=AS_OF - 365 * DAY, not_after=AS_OF + left[name]) if name in left else one
+        for name, one in found.items()
+    ]
     return facts(*path[:3], path=path)
 
 
@@ -183,14 +210,20 @@ def test_how_soon_is_soon_is_policy_and_nought_means_never() -> None:
     assert warned(ending(leaf=timedelta(0)), replace(POLICY, expiring=timedelta(0))) == []
 
 
-@pytest.mark.parametrize(("hours_left", "soon"), [(50, False), (47, True)])
-def test_a_certificate_of_six_days_is_soon_with_a_third_of_its_life_left(hours_left: int, soon: bool) -> None:
-    end = AS_OF + timedelta(hours=hours_left)
-    brief = replace(LEAF, not_before=end - 6 * DAY, not_after=end)
-    assert upkeep.ends_soon(brief, AS_OF, 30 * DAY) == soon
-    # One of ten days is no such certificate: somebody renews it, and may forget.
-    longer = replace(brief, not_before=end - 10 * DAY)
-    assert upkeep.ends_soon(longer, AS_OF, 30 * DAY)
+@pytest.mark.parametrize(
+    ("life_days", "horizon_days", "soon_days"),
+    [
+        (6, 30, 2), (10, 30, 10 / 3), (29, 30, 29 / 3), (45, 30, 15), (90, 30, 30), (90, 60, 30), (398, 30, 30),
+        (90, 7, 7),
+    ],
+)
+def test_no_certificate_is_soon_to_end_before_the_last_third_of_its_life(
+    life_days: float, horizon_days: float, soon_days: float
+) -> None:
+    for hours, soon in ((1, False), (-1, True)):
+        end = AS_OF + soon_days * DAY + timedelta(hours=hours)
+        brief = replace(LEAF, not_before=end - life_days * DAY, not_after=end)
+        assert upkeep.ends_soon(brief, AS_OF, horizon_days * DAY) == soon
 
 
 @pytest.mark.parametrize(

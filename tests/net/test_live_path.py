@@ -17,6 +17,7 @@ from fleetprobe.net.interface import Address, Event, Received, Segments, TcpInfo
 from fleetprobe.net.live import tls
 from fleetprobe.net.live.literal import family_of
 from fleetprobe.net.live.net import LiveNet
+from fleetprobe.net.live.seen import Seen
 from fleetprobe.net.path import Direction, Hole
 
 HERE = [Address("127.0.0.1", 4), Address("::1", 6)]
@@ -120,7 +121,7 @@ def test_a_tls_stream_passes_the_watch_on_and_tells_the_hole_below_it() -> None:
     stream = Hollow(HOLE)
     connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
     connection.set_connect_state()  # whatever it is asked to read, it wants bytes from below first
-    above = tls.TlsStream(stream, connection, tls._Seen(), None)
+    above = tls.TlsStream(stream, connection, Seen(), None)
 
     async def case(_: LiveNet) -> None:
         got = await above.receive(10, 9.0, 0.7)

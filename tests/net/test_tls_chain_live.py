@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from fleetprobe.lab.chains import Chain, World, chain, make_world
-from fleetprobe.lab.issue import Use
+from fleetprobe.lab.chains import Authority, Chain, World, chain, make_world
+from fleetprobe.lab.issue import Issued, Rights, Use, issue_authority, issue_leaf
 from fleetprobe.lab.scenario import Certificate as Kind
 from fleetprobe.layers.tls.certificate import Certificate, read
+from fleetprobe.net.handshake import CHAIN_BYTES
 from tests.net.test_tls_live import NOW, climb, echo, serving, speaking_tls
 
 USE = Use(names=("shop.test",))
@@ -28,6 +32,8 @@ SHOWN: dict[Kind, tuple[tuple[tuple[int, int], ...], str, list[str | None]]] = {
     Kind.EXPIRING: ((), "01R", [None, "tls.expiring"]),
     Kind.EXPIRING_ISSUER: ((), "01R", [None, "tls.expiring"]),
     Kind.MUST_STAPLE: ((), "01R", [None, "tls.must_staple"]),
+    Kind.MANY_NAMES: ((), "01R", [None]),
+    Kind.PEDANTIC: ((), "01R", [None, "tls.pedantic"]),
     Kind.EXPIRED: (((10, 0),), "01R", ["tls.expired"]),
     Kind.NOT_YET_VALID: (((9, 0),), "01R", ["tls.not_yet_valid"]),
     Kind.WRONG_NAME: ((), "01R", ["tls.name_mismatch"]),
@@ -35,6 +41,11 @@ SHOWN: dict[Kind, tuple[tuple[tuple[int, int], ...], str, list[str | None]]] = {
     Kind.UNTRUSTED_ROOT: (((19, 2),), "012", ["tls.untrusted_root"]),
     Kind.UNKNOWN_ISSUER: (((20, 0), (21, 0)), "0", ["tls.issuer_unknown"]),
     Kind.MISSING_INTERMEDIATE: (((20, 0), (21, 0)), "0", ["tls.issuer_unknown"]),
+    Kind.MISSING_UPPER: (((20, 1),), "01", ["tls.issuer_unknown"]),
+    Kind.MISSING_BOTH: (((20, 0), (21, 0)), "0", ["tls.issuer_unknown"]),
+    Kind.ROOT_NOT_SENT: (((20, 1),), "01", ["tls.issuer_unknown"]),
+    Kind.EXPIRED_ISSUER: (((10, 1),), "01R", ["tls.expired"]),
+    Kind.INTERCEPTED: (((20, 1),), "01", ["tls.issuer_unknown"]),
     Kind.BAD_SIGNATURE: (((7, 0),), "01R", ["tls.bad_signature"]),
     Kind.REKEYED: (((20, 0), (21, 0)), "0", ["tls.bad_signature"]),
     Kind.ISSUER_NOT_CA: (((79, 1), (26, 1), (25, 2), (32, 1)), "012R", ["tls.issuer_not_ca"]),
@@ -45,6 +56,9 @@ SHOWN: dict[Kind, tuple[tuple[tuple[int, int], ...], str, list[str | None]]] = {
     Kind.WRONG_USAGE: (((26, 0),), "01R", ["tls.wrong_usage"]),
 }
 """Errors of OpenSSL, the path it builds by positions presented (R: the root of the store), and the codes."""
+
+NOT_READ = {Kind.OVERSIZE}
+"""Of these no certificate is known, and no path."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +83,7 @@ def der(certificate: x509.Certificate) -> bytes:
 
 
 def test_every_kind_of_the_lab_is_shown() -> None:
-    assert set(SHOWN) == set(Kind)
+    assert {*SHOWN, *NOT_READ} == set(Kind)
 
 
 @pytest.mark.parametrize("kind", SHOWN)
@@ -112,3 +126,48 @@ def test_the_anchor_that_nobody_presented_is_in_the_facts(tmp_path: Path, truste
     assert anchor["subject"] == "CN=Lab Root CA"
     assert anchor["sha256"] == facts.record()["path_sha256"][-1]
     assert anchor["sha256"] not in facts.record()["chain_sha256"]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_chain_above_what_openssl_reads_is_told_by_its_bytes(
+    version: ssl.TLSVersion, tmp_path: Path, trusted: str, world: World
+) -> None:
+    path = tmp_path / "server.pem"
+    path.write_bytes(pem(chain(Kind.OVERSIZE, USE, world)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(path)
+
+    def script(peer: socket.socket) -> None:
+        context.wrap_socket(peer, server_side=True)
+
+    with serving(script) as port:
+        facts, codes = climb(port, trusted)
+    assert codes == ["tls.chain_oversize"]
+    assert (2, 47) in facts.handshake.alerts_sent
+    assert facts.handshake.bytes_received >= CHAIN_BYTES
+    assert facts.handshake.chain_der == ()
+
+
+def authorities(count: int, world: World) -> tuple[Issued, ...]:
+    """Root's side first."""
+    above = [world.trusted.root]
+    for number in range(count):
+        above.append(issue_authority(f"Lab CA {number}", above[-1], world.long_life, Rights()))
+    return tuple(above[1:])
+
+
+def test_a_chain_of_more_authorities_than_we_follow_is_told_as_such(tmp_path: Path, trusted: str) -> None:
+    endless = make_world(NOW)
+    root = issue_authority("Lab Root CA", None, endless.long_life, Rights())
+    endless = replace(endless, trusted=Authority(root, endless.trusted.intermediate))
+    trust = tmp_path / "root.pem"
+    trust.write_bytes(root.certificate.public_bytes(Encoding.PEM))
+    for count, expected in ((10, [None]), (11, ["tls.chain_oversize"])):
+        above = authorities(count, endless)
+        leaf = issue_leaf("shop.test", above[-1], endless.life, USE)
+        made = Chain(tuple(one.certificate for one in (leaf, *reversed(above))), leaf.key)
+        with serving(speaking_tls(pem(made), tmp_path, echo)) as port:
+            facts, codes = climb(port, str(trust))
+        assert codes == expected
+        assert (22 in {code for code, _ in facts.handshake.verify_errors}) == (count > 10)

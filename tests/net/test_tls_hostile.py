@@ -11,7 +11,8 @@ from OpenSSL import SSL
 
 from fleetprobe.net.handshake import Handshake, Hello
 from fleetprobe.net.interface import Event, Fault, Received, TcpInfo
-from fleetprobe.net.live.tls import Handshaker, TlsStream, _Seen
+from fleetprobe.net.live.seen import Seen
+from fleetprobe.net.live.tls import Handshaker, TlsStream
 
 INFO = TcpInfo(
     rtt_ms=1,
@@ -116,7 +117,7 @@ class Barren:
 
 def test_records_without_data_end_the_wait_after_a_fixed_number_of_bytes() -> None:
     below = Scripted(b"x" * 1024 for _ in range(1000))
-    stream = TlsStream(below, cast(SSL.Connection, Barren()), _Seen(), None)
+    stream = TlsStream(below, cast(SSL.Connection, Barren()), Seen(), None)
     got = asyncio.run(stream.receive(100, time.monotonic() + 5))
     assert got.event is Event.ERROR
     assert got.fault == Fault(Event.ERROR, detail="records without data")

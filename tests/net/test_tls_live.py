@@ -75,6 +75,11 @@ def issue(
         .not_valid_after(NOW + timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     )
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key((issuer.key if issuer else key).public_key())
+    usage = x509.KeyUsage(True, False, False, False, False, ca, ca, False, False)
+    for extension in (own, signer, usage):
+        builder = builder.add_extension(extension, critical=extension is usage)
     if not ca:
         names = [x509.DNSName(name), x509.IPAddress(ip_address("127.0.0.1"))]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

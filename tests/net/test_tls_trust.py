@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from OpenSSL import SSL, crypto
 
+from fleetprobe.model.trust import MACHINE
 from fleetprobe.net.handshake import Handshake, Hello
 from fleetprobe.net.interface import Event, Received, TcpInfo
 from fleetprobe.net.live.tls import Handshaker
@@ -88,8 +89,36 @@ def test_a_file_that_cannot_be_trusted_is_refused_at_once(kind: str, tmp_path: P
 def test_ssl_cert_file_replaces_the_system_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = write(tmp_path, "own.pem", PEMS[0])
     monkeypatch.setenv("SSL_CERT_FILE", name)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    for system in (None, MACHINE):
+        trust = handshaker().trust(system)
+        assert (trust["source"], trust["by"], trust["count"]) == (name, "SSL_CERT_FILE", 1)
+
+
+def test_ssl_cert_dir_replaces_it_by_what_openssl_would_find_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    write(folder, "0123abcd.0", PEMS[0])
+    write(folder, "0123abcd.1", PEMS[1])
+    write(folder, "not-a-hash.pem", trustme.CA().cert_pem.bytes())
+    (folder / "89abcdef.0").symlink_to(tmp_path / "gone")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path / 'nowhere'}:{folder}")
     trust = handshaker().trust(None)
-    assert (trust["source"], trust["count"]) == (name, 1)
+    assert (trust["by"], trust["count"], trust["skipped"]) == ("SSL_CERT_DIR", 2, 1)
+    own = write(tmp_path, "own.pem", trustme.CA().cert_pem.bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", own)
+    both = handshaker().trust(None)
+    assert (both["by"], both["count"]) == ("SSL_CERT_FILE SSL_CERT_DIR", 3)
+    assert str(both["source"]).startswith(f"{own}:")
+
+
+def test_without_the_variables_it_is_the_distributions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    assert handshaker().trust(None)["by"] == "distribution"
 
 
 class Pair:
@@ -184,6 +213,24 @@ def test_queueing_for_our_own_processor_counts_only_while_the_peer_waits(
     assert seen.fault is None
     assert (seen.lag_ms > 50) == late
     assert ((seen.ended_s - seen.started_s) * 1000 > 50) == late
+
+
+@pytest.mark.parametrize(("queued_s", "ours"), [(0.4, False), (0.8, True), (3.0, True)])
+def test_queueing_before_the_hello_counts_against_a_silence(queued_s: float, ours: bool, tmp_path: Path) -> None:
+    now_s = 100.0
+
+    async def slow_turn() -> None:
+        nonlocal now_s
+        now_s += queued_s
+
+    stream = Pair(FIRST.issue_cert("shop.test").private_key_and_cert_chain_pem.bytes(), deaf=True)
+    hello = Hello(server_name="shop.test", ca_file=write(tmp_path, "ca.pem", PEMS[0]))
+    tls = Handshaker(slow_turn, lambda: now_s, lambda: 0.0)
+    seen, _ = asyncio.run(tls.handshake(stream, hello, 102.0))
+    assert seen.fault is not None
+    assert seen.fault.event is Event.SILENT
+    # More than half of the wait is what makes a silence our own (layers/tls/exchange.py).
+    assert (seen.lag_ms > (seen.ended_s - seen.started_s) * 1000 / 2) == ours
 
 
 # RFC 6960 §4.2.1: the shortest answer there is, responseStatus tryLater.

@@ -206,6 +206,19 @@ def test_the_commands_say_the_same_by_hand(fleet: Fleet, tmp_path: Path, order: 
     assert after.returncode == 0
 
 
+def test_the_commands_and_the_file_are_for_the_store_that_decides(fleet: Fleet, tmp_path: Path) -> None:
+    lines = "".join(f"https://127.0.0.1:{fleet.ports[name]}/\n" for name in ("whole", "bare"))
+    stores = ("--trust-store", f"corp={fleet.root}", "--trust")
+    base = ("scan", "-i", "-", "--concurrency", "1", "--no-config", "--fix-dir", str(tmp_path))
+    done = run(*base, *stores, "corp,system", stdin=lines)
+    row = fleet.of([json.loads(line) for line in done.stdout.splitlines()], "bare")
+    assert [shlex.split(command).count(str(fleet.root)) for command in row["fix_commands"]] == [1, 1]
+    assert held(Path(repair_of(row)["fix_file"])) == [fingerprint(one) for one in (BARE, LOWER, UPPER)]
+    done = run(*base, *stores, "system", stdin=lines)
+    row = fleet.of([json.loads(line) for line in done.stdout.splitlines()], "bare")
+    assert "fix_file" not in repair_of(row), "the system's store does not know this root"
+
+
 def test_without_a_directory_the_certificate_to_add_is_named_and_stands_in_the_records(fleet: Fleet) -> None:
     for order in ("whole bare", "bare whole"):
         records = fleet.scan(order)

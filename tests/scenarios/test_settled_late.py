@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,14 @@ class Fleet:
 
 
 @contextmanager
-def presenting(chain: tuple[Issued, ...], path: Path) -> Iterator[int]:
+def presenting(
+    chain: tuple[Issued, ...], path: Path, *, address: str = "127.0.0.1", says: bytes = b""
+) -> Iterator[int]:
     key = chain[0].key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.write_bytes(key + b"".join(one.certificate.public_bytes(Encoding.PEM) for one in chain))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
-    server = socket.create_server(("127.0.0.1", 0))
+    server = socket.create_server((address, 0))
 
     def serve() -> None:
         with suppress(OSError):
@@ -100,7 +103,8 @@ def presenting(chain: tuple[Issued, ...], path: Path) -> Iterator[int]:
                 peer, _ = server.accept()
                 peer.settimeout(5)
                 with suppress(OSError), context.wrap_socket(peer, server_side=True) as secured:
-                    secured.recv(1)
+                    if secured.recv(65536) and says:
+                        secured.sendall(says)
 
     threading.Thread(target=serve, daemon=True).start()
     try:
@@ -202,3 +206,39 @@ def test_a_pool_that_cannot_be_read_is_an_error_before_anything_is_sent(
     done = run("scan", f"tls://127.0.0.1:{fleet.ports['bare']}", "--pool", path)
     assert (done.returncode, done.stdout) == (2, "")
     assert path in done.stderr
+
+
+ADDRESSES = tuple(f"127.0.0.{number}" for number in range(2, 6))
+
+
+def of_tomorrow(folder: Path, date: datetime, stack: ExitStack) -> str:
+    """Four servers with certificates that begin in a day, and this Date in their answers; their URLs, one a line."""
+    says = f"HTTP/1.1 200 OK\r\nDate: {format_datetime(date, usegmt=True)}\r\nContent-Length: 0\r\n\r\n".encode()
+    life = (NOW + timedelta(1), NOW + timedelta(90))
+    lines = ""
+    for address in ADDRESSES:
+        chain = (issue_leaf(address, ROOT, life, Use(addresses=(address,))),)
+        port = stack.enter_context(presenting(chain, folder / address, address=address, says=says))
+        lines += f"https://{address}:{port}/\n"
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("ahead", "expected", "code"),
+    [
+        (timedelta(2), ("unknown", "local.clock_skew", "observed"), 3),
+        (timedelta(0), ("fail", "tls.not_yet_valid", "observed"), 1),
+        (timedelta(hours=2), ("fail", "tls.not_yet_valid", "observed"), 1),
+    ],
+)
+def test_a_wrong_clock_of_ours_is_no_fault_of_certificates(
+    fleet: Fleet, tmp_path: Path, ahead: timedelta, expected: tuple[str, str, str], code: int
+) -> None:
+    with ExitStack() as stack:
+        lines = of_tomorrow(tmp_path, NOW + ahead, stack)
+        done = run("scan", "-i", "-", "--ca-file", str(fleet.root), "--no-config", stdin=lines)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    told = list(apply_amends(records))
+    assert {(one["state"], one["code"], one["confidence"]) for one in told} == {expected}
+    assert all(one["settled"] for one in told)
+    assert (done.returncode, records[-1]["counts_by_code"]) == (code, {expected[1]: len(ADDRESSES)})

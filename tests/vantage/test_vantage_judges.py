@@ -310,6 +310,7 @@ def test_the_clock(change: dict[str, Any], outcome: Outcome, word: str) -> None:
     ("change", "outcome", "word"),
     [
         ({}, Outcome.PASS, "140 trusted authorities in /etc/ssl/cert.pem; the first ends in 400 days"),
+        ({"by": "SSL_CERT_FILE SSL_CERT_DIR"}, Outcome.PASS, "cert.pem, by SSL_CERT_FILE and SSL_CERT_DIR; the first"),
         ({"count": 0, "source": "none", "soonest": ()}, Outcome.FAIL, "holds no certificate authority"),
         ({"count": 2, "expired": 2, "soonest": ()}, Outcome.FAIL, "none that has not expired"),
         ({"expired": 4}, Outcome.PASS, "4 of them expired"),

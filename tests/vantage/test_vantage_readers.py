@@ -174,6 +174,7 @@ def test_the_trust_store_tells_its_authorities_by_how_soon_they_end(
     path = tmp_path / "ca.pem"
     garbage = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     path.write_bytes(b"".join(one.cert_pem.bytes() for one in [*ones, ones[0]]) + garbage)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     found = anchors.read()
     assert (found.source, found.count, found.skipped, found.expired) == (str(path), 2, 1, 0)

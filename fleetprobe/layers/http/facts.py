@@ -24,6 +24,7 @@ class HttpFacts:
     |---|---|---|
     | request, host_header, encrypted | text, text, bool | what was asked, of whom, over TLS or not |
     | response_status_code, response_reason | int, text | the final status line |
+    | date | text | when the server thinks that it answered (RFC 9110 §6.6.1) |
     | response_server, location, content_type, content_encoding | text | header fields, cut at 256 bytes |
     | content_length_bytes | int | as declared |
     | interim_responses | int | 1xx before the final one |
@@ -80,6 +81,7 @@ class HttpFacts:
             "response_status_code": self.status,
             "response_reason": as_text(self.reason, 128) or None,
             "response_server": self._field("server"),
+            "date": self._field("date"),
             "location": self._field("location"),
             "content_type": self._field("content-type"),
             "content_encoding": self._field("content-encoding"),

@@ -21,7 +21,7 @@ _LOOK_CLOSER_S = 0.2
 """How long to wait for more of an answer that is not HTTP: only its name is at stake."""
 _SCHEME_PORTS = {"http": 80, "https": 443}
 _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
-_KEPT_FIELDS = (b"server", b"location", b"content-type", b"content-encoding")
+_KEPT_FIELDS = (b"server", b"date", b"location", b"content-type", b"content-encoding")
 
 
 async def probe(ground: Ground, net: Net) -> HttpFacts:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fleetprobe.layers.tls.extensions import BrokenNames, Extensions, extensions_of
 from fleetprobe.layers.tls.signature import verifies
+from fleetprobe.layers.tls.strict import strict_faults
+from fleetprobe.net.der import ISSUER, KEY, SUBJECT, field
 
 _CACHED = 1024
 _CACHED_BYTES = 8 * 1024
@@ -75,6 +77,10 @@ class Certificate:
     """Its extended key usages, by name where they have one; none: any."""
     must_staple: bool = False
     """It promises a stapled OCSP answer (RFC 7633)."""
+    strict_faults: tuple[int, ...] = ()
+    """X509_V_ERR numbers that a strict reading of RFC 5280 has against it as a part of a chain; see `strict`."""
+    unread: tuple[str, ...] = ()
+    """Extensions that cannot be read and that OpenSSL needs as well."""
 
     def record(self, names_shown: int = _NAMES_SHOWN) -> Mapping[str, Any]:
         """The fields as JSON-ready values; at most `names_shown` alternative names, and their count."""
@@ -93,6 +99,7 @@ class Certificate:
             "is_ca": self.is_ca,
             "self_signed": self.self_signed,
             "must_staple": self.must_staple or None,
+            "unread": list(self.unread) or None,
         }
         return {name: value for name, value in facts.items() if value is not None}
 
@@ -110,7 +117,6 @@ class Malformed:
 
 
 Read = Certificate | Malformed
-_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 
 def read(der: bytes) -> Read:
@@ -118,6 +124,7 @@ def read(der: bytes) -> Read:
     return _remembered(der) if len(der) <= _CACHED_BYTES else _read(der)
 
 
+@lru_cache(maxsize=_CACHED)
 def iso(moment: datetime) -> str:
     """RFC 3339 in UTC, whole seconds: `2026-01-31T00:00:00Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -144,79 +151,72 @@ class _Reader:
 
     def read(self, der: bytes, sha256: str) -> Certificate:
         certificate = x509.load_der_x509_certificate(der)
-        self.field = "serial_number"
-        _ = certificate.version, certificate.serial_number
         self.field = "validity"
         not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        self.field = "subject"
-        subject, common_name = certificate.subject.rfc4514_string(), _common_name(certificate.subject)
-        self.field = "issuer"
-        issuer = certificate.issuer.rfc4514_string()
         self.field = "extensions"
-        _ = tuple(certificate.extensions)
-        self.field = "basic_constraints"
-        is_ca, path_length = _basic_constraints(certificate)
-        self.field = "name_constraints"
-        permitted, excluded = _name_constraints(certificate)
-        self.field = "key_usage"
-        signs, purposes = _signs_certificates(certificate), _purposes(certificate)
-        self.field = "authority_key_identifier"
-        issuer_key_id = _issuer_key_id(certificate)
-        self.field = "subject_key_identifier"
-        key_id = _key_id(certificate)
-        self.field = "tls_feature"
-        must_staple = _must_staple(certificate)
-        self.field = "subject_alternative_name"
-        dns_names, ip_addresses = _alternative_names(certificate)
+        try:
+            extensions = extensions_of(certificate, der)
+        except BrokenNames:
+            self.field = "subject_alternative_name"
+            raise
+        is_ca, path_length = _basic_constraints(extensions)
+        permitted, excluded = _name_constraints(extensions)
+        issuer_key_id, key_id = _key_ids(extensions)
         self.field = "public_key"
         key_type, key_bits = _key(certificate)
-        key_sha256 = hashlib.sha256(_key_info(certificate)).hexdigest().upper()
+        key_sha256 = hashlib.sha256(field(der, KEY)).hexdigest().upper()
         self.field = "signature"
         return Certificate(
             sha256=sha256,
-            subject=subject,
-            issuer=issuer,
-            common_name=common_name,
+            subject=_name_text(lambda: certificate.subject, der, SUBJECT),
+            issuer=_name_text(lambda: certificate.issuer, der, ISSUER),
+            common_name=_common_name(certificate),
             not_before=not_before,
             not_after=not_after,
-            dns_names=dns_names,
-            ip_addresses=ip_addresses,
+            dns_names=extensions.names[0],
+            ip_addresses=extensions.names[1],
             key_type=key_type,
             key_bits=key_bits,
             signature_hash=_signature_hash(certificate),
             is_ca=is_ca,
-            self_signed=_self_signed(certificate),
+            self_signed=_self_signed(certificate, extensions),
             key_sha256=key_sha256,
             key_id=key_id,
             issuer_key_id=issuer_key_id,
             path_length=path_length,
             permitted_names=permitted,
             excluded_names=excluded,
-            signs_certificates=signs,
-            purposes=purposes,
-            must_staple=must_staple,
+            signs_certificates=_signs_certificates(extensions),
+            purposes=_purposes(extensions),
+            must_staple=_must_staple(extensions),
+            strict_faults=strict_faults(certificate, extensions),
+            unread=extensions.unread,
         )
 
 
-def _common_name(subject: x509.Name) -> str | None:
-    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+def _name_text(name: Callable[[], x509.Name], der: bytes, position: int) -> str:
+    """RFC 4514 text; of a name with an odd string in it the DER, as that document writes what has no text."""
+    try:
+        return name().rfc4514_string()
+    except Exception:  # noqa: BLE001  # a stranger's bytes
+        return f"#{field(der, position).hex().upper()}"
+
+
+def _common_name(certificate: x509.Certificate) -> str | None:
+    try:
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except Exception:  # noqa: BLE001  # a stranger's bytes
+        return None
     return str(names[-1].value) if names else None
 
 
-def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
-
-
-def _basic_constraints(certificate: x509.Certificate) -> tuple[bool, int | None]:
-    basic = _extension(certificate, x509.BasicConstraints)
+def _basic_constraints(extensions: Extensions) -> tuple[bool, int | None]:
+    basic = extensions.get(x509.BasicConstraints)
     return (basic.ca, basic.path_length) if basic else (False, None)
 
 
-def _name_constraints(certificate: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    limits = _extension(certificate, x509.NameConstraints)
+def _name_constraints(extensions: Extensions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    limits = extensions.get(x509.NameConstraints)
     if limits is None:
         return (), ()
     return _texts(limits.permitted_subtrees), _texts(limits.excluded_subtrees)
@@ -231,53 +231,36 @@ def _text(name: x509.GeneralName) -> str:
     return value.rfc4514_string() if isinstance(value, x509.Name) else str(value)
 
 
-def _signs_certificates(certificate: x509.Certificate) -> bool | None:
-    usage = _extension(certificate, x509.KeyUsage)
+def _signs_certificates(extensions: Extensions) -> bool | None:
+    usage = extensions.get(x509.KeyUsage)
     return usage.key_cert_sign if usage else None
 
 
-def _purposes(certificate: x509.Certificate) -> tuple[str, ...]:
-    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+def _purposes(extensions: Extensions) -> tuple[str, ...]:
+    purposes = extensions.get(x509.ExtendedKeyUsage)
     return tuple(_PURPOSES.get(one.dotted_string, one.dotted_string) for one in list(purposes or ())[:_LIMITS_READ])
 
 
-def _issuer_key_id(certificate: x509.Certificate) -> str | None:
-    stated = _extension(certificate, x509.AuthorityKeyIdentifier)
-    identifier = stated.key_identifier if stated else None
+def _key_ids(extensions: Extensions) -> tuple[str | None, str | None]:
+    """Of the key that signed it and of its own, as it states them."""
+    stated, own = extensions.get(x509.AuthorityKeyIdentifier), extensions.get(x509.SubjectKeyIdentifier)
+    return _hex(stated.key_identifier if stated else None), _hex(own.digest if own else None)
+
+
+def _hex(identifier: bytes | None) -> str | None:
     return identifier.hex().upper()[:TEXT_CHARS] if identifier else None
 
 
-def _key_id(certificate: x509.Certificate) -> str | None:
-    own = _extension(certificate, x509.SubjectKeyIdentifier)
-    return own.digest.hex().upper()[:TEXT_CHARS] if own and own.digest else None
-
-
-def _must_staple(certificate: x509.Certificate) -> bool:
-    features = _extension(certificate, x509.TLSFeature)
+def _must_staple(extensions: Extensions) -> bool:
+    features = extensions.get(x509.TLSFeature)
     return features is not None and x509.TLSFeatureType.status_request in features
 
 
-def _key_info(certificate: x509.Certificate) -> bytes:
-    """The public key as it stands in the certificate; of an unknown algorithm the whole certificate stands for it."""
-    try:
-        return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except UnsupportedAlgorithm:
-        return certificate.tbs_certificate_bytes
-
-
-def _alternative_names(certificate: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    names = _extension(certificate, x509.SubjectAlternativeName)
-    if names is None:
-        return (), ()
-    addresses = names.get_values_for_type(x509.IPAddress)
-    return tuple(names.get_values_for_type(x509.DNSName)), tuple(str(one) for one in addresses)
-
-
 def _key(certificate: x509.Certificate) -> tuple[str, int | None]:
-    """An algorithm that the library does not know is no fault of the certificate."""
+    """An algorithm or a curve that the library does not know is no fault of the certificate."""
     try:
         key = certificate.public_key()
-    except UnsupportedAlgorithm:
+    except (UnsupportedAlgorithm, ValueError):
         return "unknown", None
     match key:
         case rsa.RSAPublicKey():
@@ -302,23 +285,15 @@ def _signature_hash(certificate: x509.Certificate) -> str | None:
     return algorithm.name if algorithm is not None else None
 
 
-def _self_signed(certificate: x509.Certificate) -> bool:
-    if certificate.subject != certificate.issuer or _key_ids_differ(certificate):
-        return False
+def _self_signed(certificate: x509.Certificate, extensions: Extensions) -> bool:
+    signer, own = _key_ids(extensions)
     try:
+        # OpenSSL goes on above a certificate that says itself that another key signed it, as when a CA changes its
+        # key, so that a path may hold a hundred of them: no signature is spent on any.
+        if certificate.subject != certificate.issuer or (signer and own and signer != own):
+            return False
         return verifies(certificate, certificate) is True
     except (UnsupportedAlgorithm, ValueError):
         return True  # a hash of old that nobody checks any more: its names and keys are what is left
     except TypeError:
         return False
-
-
-def _key_ids_differ(certificate: x509.Certificate) -> bool:
-    """Whether it says itself that another key signed it, as when a CA changes its key.
-
-    OpenSSL goes on above such a certificate, so that a path may hold a hundred of them: no signature is spent on any.
-    """
-    own = _extension(certificate, x509.SubjectKeyIdentifier)
-    stated = _extension(certificate, x509.AuthorityKeyIdentifier)
-    signer = stated.key_identifier if stated else None
-    return own is not None and signer is not None and own.digest != signer

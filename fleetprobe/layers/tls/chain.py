@@ -12,7 +12,7 @@ from fleetprobe.layer import found
 from fleetprobe.layers.tls import gap, rejected
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
 from fleetprobe.layers.tls.facts import TlsFacts
-from fleetprobe.layers.tls.graph import BAD_SIGNATURE, NO_ISSUER, twins
+from fleetprobe.layers.tls.graph import BAD_SIGNATURE, NO_ISSUER, same_name, twins
 from fleetprobe.layers.tls.names import mismatch
 from fleetprobe.layers.tls.shown import role, show
 from fleetprobe.model.verdict import Confidence, Finding
@@ -160,7 +160,8 @@ def _dates(
         when = f"is valid only from {iso(first.not_before)}"
     summary = f"the {role(depths[0])} of {facts.address} {when}"
     listed = [_evidence(facts, depth, one) for depth, one in zip(depths, culprits, strict=True)]
-    return found(code, summary, {"out_of_date": listed})
+    # By the end of the run the clocks of many servers may speak against ours.
+    return found(code, summary, {"out_of_date": listed}, settled=False)
 
 
 def _expired(facts: TlsFacts, path: Sequence[Certificate], as_of: datetime) -> Finding | None:
@@ -170,7 +171,7 @@ def _expired(facts: TlsFacts, path: Sequence[Certificate], as_of: datetime) -> F
         return expired
     repair = facts.repair
     if repair is None or repair.anchor is None or any(one.not_after < as_of for one in repair.install[1:]):
-        return replace(expired, settled=False)
+        return expired
     return replace(expired, facts={**expired.facts, "replacement": repair.record()})
 
 
@@ -211,12 +212,23 @@ def _weak(
 def _malformed(facts: TlsFacts, path: Sequence[Certificate]) -> Finding | None:
     """An unreadable leaf, or an unreadable certificate where the verifier looked for an issuer in vain."""
     for position, one in enumerate(facts.certificates):
-        if isinstance(one, Malformed) and (position == 0 or _sought(facts)):
+        field = one.field if isinstance(one, Malformed) else next(iter(one.unread), None)
+        if field is not None and (_sought(facts) or (position == 0 and isinstance(one, Malformed))):
             which = "leaf" if position == 0 else f"certificate number {position + 1}"
-            summary = f"the {which} of {facts.address} cannot be read: field {one.field} is broken"
-            evidence = {"position": position, "field": one.field, "certificate_sha256": one.sha256}
-            return found("tls.malformed", summary, evidence)
+            summary = f"the {which} of {facts.address} cannot be read: field {field} is broken"
+            evidence = {"position": position, "field": field, "certificate_sha256": one.sha256}
+            # OpenSSL goes by such a certificate, and above it, as if there were no issuer.
+            explained = {"tls.issuer_unknown"} if _stopped_at(path, facts, position) else set()
+            return found("tls.malformed", summary, evidence, supersedes=frozenset(explained))
     return None
+
+
+def _stopped_at(path: Sequence[Certificate], facts: TlsFacts, position: int) -> bool:
+    """Whether it is the certificate at which OpenSSL found no issuer, or it bears the name of the issuer wanted."""
+    one = facts.certificates[position]
+    if not _sought(facts) or isinstance(one, Malformed) or not path:
+        return _sought(facts) and position == 0
+    return one.sha256 == path[-1].sha256 or same_name(one.subject, path[-1].issuer)
 
 
 def _sought(facts: TlsFacts) -> bool:

@@ -11,6 +11,7 @@ from fleetprobe.layers.tls.alerts import (
     ABOUT_OUR_CERTIFICATE,
     CLOSE_NOTIFY,
     FATAL,
+    ILLEGAL_PARAMETER,
     NO_APPLICATION_PROTOCOL,
     PROTOCOL_VERSION,
     UNRECOGNIZED_NAME,
@@ -20,7 +21,7 @@ from fleetprobe.layers.tls.alerts import (
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.names import address_of
 from fleetprobe.model.verdict import Confidence, Finding
-from fleetprobe.net.handshake import Handshake
+from fleetprobe.net.handshake import CHAIN_BYTES, Handshake
 from fleetprobe.net.interface import Event, Fault
 
 _RECORD_TYPES: Final = range(0x14, 0x19)
@@ -47,7 +48,7 @@ _ERRNO: Final = {
 EMITS: Final = frozenset({
     "tls.not_tls", "tls.no_answer", "tls.stalled", "tls.dropped", "tls.alert", "tls.version_unsupported",
     "tls.protocol_error", "tls.client_certificate_required", "tls.unrecognized_name", "tls.sni_required",
-    "local.bug", *_ERRNO.values(),
+    "tls.chain_oversize", "local.bug", *_ERRNO.values(),
 })
 SILENT: Final = frozenset({"tls.no_answer", "tls.stalled", "tcp.stalled"})
 
@@ -59,6 +60,8 @@ def broken(facts: TlsFacts, fault: Fault) -> Finding:
         return _not_tls(facts, first)
     if alert := fatal_alert(facts.handshake, fault):
         return _alert(facts, alert)
+    if facts.handshake.too_dear or _too_long(facts.handshake):
+        return _oversize(facts)
     if any(number == PROTOCOL_VERSION for _, number in facts.handshake.alerts_sent):
         summary = f"{facts.address} chose a TLS version that this client does not speak"
         return found("tls.version_unsupported", summary, {"by": "client", **_named(PROTOCOL_VERSION)})
@@ -71,6 +74,23 @@ def broken(facts: TlsFacts, fault: Fault) -> Finding:
             return _errno(facts, fault.errno_name) if fault.errno_name else _protocol_error(facts)
         case _:
             assert_never(fault.event)
+
+
+def _too_long(handshake: Handshake) -> bool:
+    """OpenSSL refuses a message by its length with illegal_parameter, which it says of other faults as well."""
+    return (FATAL, ILLEGAL_PARAMETER) in handshake.alerts_sent and handshake.bytes_received >= CHAIN_BYTES
+
+
+def _oversize(facts: TlsFacts) -> Finding:
+    """More than clients read, or more than we care to verify."""
+    presented = facts.handshake.chain_der
+    if facts.handshake.too_dear:
+        summary = f"the chain of {facts.address} is made so that verifying it is dear: given up, its trust not judged"
+        sizes = {"certificates": len(presented), "bytes": sum(map(len, presented))}
+        return found("tls.chain_oversize", summary, {"too": "dear", **sizes})
+    summary = f"{facts.address} presents a chain of more than {CHAIN_BYTES // 1024} KiB, which OpenSSL does not read"
+    sizes = {"bytes": facts.handshake.bytes_received, "limit_bytes": CHAIN_BYTES}
+    return found("tls.chain_oversize", summary, {"too": "large", **sizes})
 
 
 def begins_record(first: bytes) -> bool:
@@ -107,7 +127,9 @@ def _alert(facts: TlsFacts, number: int) -> Finding:
     if number == UNRECOGNIZED_NAME:
         return _unknown_name(facts)
     if number == NO_APPLICATION_PROTOCOL:
-        summary += ": it speaks none of the protocols that we offered (ALPN)"
+        wished = ", ".join(facts.alpn_offered)
+        summary += f": it speaks none of what we offered by ALPN ({wished})" if wished else ": we offered no ALPN"
+        return found("tls.alert", summary, {**_named(number), "alpn_offered": list(facts.alpn_offered)})
     return found("tls.alert", summary, _named(number))
 
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleetprobe.layers.first_bytes import printable
+from fleetprobe.layers.starttls.facts import UpgradeFacts
 from fleetprobe.layers.tls.alerts import alert_name
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Malformed, Read, iso
 from fleetprobe.layers.tls.graph import Trial
+from fleetprobe.layers.tls.held import Held, anchor_of
 from fleetprobe.layers.tls.repair import Repair
+from fleetprobe.model.trust import SYSTEM
 from fleetprobe.net.handshake import Handshake
 from fleetprobe.net.interface import Fault
 from fleetprobe.net.path import Hole
@@ -19,8 +22,6 @@ from fleetprobe.net.path import Hole
 _HASHES = 64
 _READ_SHOWN = 8
 _ISSUER_NAMES_SHOWN = 4
-_DATES = frozenset({9, 10})
-"""X509_V_ERR_CERT_NOT_YET_VALID, _HAS_EXPIRED: the path is whole all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,12 @@ class TlsFacts:
     | trust_anchor | {subject, sha256, not_after} | where that path ends, when nothing is wrong with it but dates |
     | ca_file | text | the bundle that the target trusts in place of the run's |
     | repair | {install_sha256, missing, verify_code, trust_anchor or untrusted_root} | the best path there is |
+    | repair.fix_file, .fix_refused | text | with `--fix-dir`: its file, or why there is none; added by `mend.py` |
     | verify_errors | list of {code, depth} | X509_V_ERR numbers in the order OpenSSL met them |
+    | trust | text | the label of the store that it was verified against, which decides |
+    | trusts | {label: {verify_errors, trust_anchor}} | the same for each, where the target names several |
     | ocsp_staple_bytes | int | size of the stapled answer, 0 without |
+    | upgrade | {starttls, said, offer, duration_ms, …} | the dialogue in plain text before it, where there was one |
     """
 
     address: str
@@ -68,6 +73,14 @@ class TlsFacts:
     """The path that OpenSSL built, read; leaf first."""
     trials: tuple[Trial, ...] = ()
     """Where OpenSSL stopped: which of the issuers that bear the right name have signed."""
+    alpn_offered: tuple[str, ...] = ()
+    """Names of protocols in our hello (RFC 7301)."""
+    trust: str = SYSTEM
+    """The label of the store that the handshake was verified against; it decides."""
+    held: tuple[Held, ...] = ()
+    """The further stores that the target names."""
+    upgrade: UpgradeFacts | None = None
+    """What was said in plain text before the handshake, by a service that begins so."""
 
     ca_file: str | None = None
     """The bundle that the target trusts in place of the run's."""
@@ -88,9 +101,7 @@ class TlsFacts:
     @property
     def trust_anchor(self) -> Certificate | None:
         """Where the path ends, unless OpenSSL has more against it than dates."""
-        last = self.path[-1] if self.path else None
-        reached = all(code in _DATES for code, _ in self.handshake.verify_errors)
-        return last if reached and isinstance(last, Certificate) else None
+        return None if self.handshake.too_dear else anchor_of(self.path, self.handshake.verify_errors)
 
     @property
     def duration_ms(self) -> float:
@@ -143,6 +154,7 @@ class TlsFacts:
             "protocol_version": seen.protocol_version,
             "cipher": seen.cipher,
             "alpn": seen.alpn,
+            "upgrade": self.upgrade.brief() if self.upgrade else None,
             **self._chain(),
         }
         return {name: value for name, value in facts.items() if value is not None}
@@ -194,9 +206,27 @@ class TlsFacts:
                 one.record() if index == 0 else one.record(_ISSUER_NAMES_SHOWN)
                 for index, one in enumerate(self.certificates[:_READ_SHOWN])
             ],
-            "verify_errors": [{"code": code, "depth": depth} for code, depth in self.handshake.verify_errors],
+            "verify_errors": _errors(self.handshake.verify_errors),
+            "trust": self.trust,
+            **({"trusts": self._trusts()} if self.held else {}),
             "ocsp_staple_bytes": self.handshake.ocsp_staple_bytes,
         }
+
+
+    def _trusts(self) -> Mapping[str, Any]:
+        """Each label's own; no `verify_errors` where the chain could not be verified against it."""
+        deciding = Held(self.trust, self.handshake.verify_errors, self.path)
+        return {
+            held.label: {
+                **({"verify_errors": _errors(held.errors)} if held.judged else {}),
+                **({"trust_anchor": _anchor(held.anchor)} if held.anchor else {}),
+            }
+            for held in (deciding, *self.held)
+        }
+
+
+def _errors(errors: Sequence[tuple[int, int]]) -> Sequence[Mapping[str, int]]:
+    return [{"code": code, "depth": depth} for code, depth in errors]
 
 
 def _anchor(anchor: Certificate) -> Mapping[str, Any]:

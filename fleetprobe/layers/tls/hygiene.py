@@ -1,4 +1,4 @@
-"""What is untidy about a chain that holds: order, repetitions, and certificates that it does not need."""
+"""What is untidy about a chain that holds: order, repetitions, what it does not need, what strict readers refuse."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any, Final
 from fleetprobe.layer import found
 from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Read
 from fleetprobe.layers.tls.facts import TlsFacts
-from fleetprobe.layers.tls.graph import Shape, lay, twins
-from fleetprobe.layers.tls.shown import show
+from fleetprobe.layers.tls.graph import Shape, lay, same_name
+from fleetprobe.layers.tls.shown import role, show
+from fleetprobe.layers.tls.strict import INVALID_CA, NO_ISSUER_KEY_ID, WHY
 from fleetprobe.model.verdict import Finding
 
 _SHOWN: Final = 16
 
 EMITS: Final = frozenset({
-    "tls.wrong_order", "tls.extra_certs", "tls.duplicate_certs", "tls.root_sent", "tls.cross_sign",
+    "tls.wrong_order", "tls.extra_certs", "tls.duplicate_certs", "tls.root_sent", "tls.cross_sign", "tls.pedantic",
 })
 
 
@@ -25,10 +26,12 @@ def untidy(facts: TlsFacts) -> Iterator[Finding]:
     if facts.trust_anchor is None or len(path) < len(facts.path):
         return
     shape = lay(facts.fingerprints, [one.sha256 for one in path])
-    twins = {position: twin for position in shape.unused if (twin := _twin(facts, position, path))}
-    if not shape.in_order:
+    twins = _twins(facts, shape, path)
+    crossed = {position: twin for position, twin in twins.items() if _crosses(facts, position, twin)}
+    beyond = _beyond(facts, shape, crossed)
+    if not _in_order(facts.fingerprints, path):
         yield _wrong_order(facts, shape)
-    if extra := [position for position in shape.unused if position not in twins]:
+    if extra := [position for position in shape.unused if position not in twins and position not in beyond]:
         summary = f"{facts.address} sends {_count(len(extra))} that its chain does not use"
         yield found("tls.extra_certs", summary, _listed(facts, extra))
     if shape.repeated:
@@ -38,8 +41,10 @@ def untidy(facts: TlsFacts) -> Iterator[Finding]:
     if root is not None and len(path) > 1:
         summary = f"{facts.address} sends the root as well: {show(path[-1].subject)}"
         yield found("tls.root_sent", summary, _listed(facts, [root]))
-    if twins:
-        yield _cross_sign(facts, twins)
+    if crossed:
+        yield _cross_sign(facts, crossed, beyond)
+    if pedantic := _pedantic(facts, path):
+        yield pedantic
 
 
 def _wrong_order(facts: TlsFacts, shape: Shape) -> Finding:
@@ -49,21 +54,88 @@ def _wrong_order(facts: TlsFacts, shape: Shape) -> Finding:
     return found("tls.wrong_order", summary, {"order_of_issue": sent[:_SHOWN], **_listed(facts, sorted(sent))})
 
 
-def _cross_sign(facts: TlsFacts, twins: Mapping[int, Certificate]) -> Finding:
+def _cross_sign(facts: TlsFacts, twins: Mapping[int, Certificate], beyond: Sequence[int]) -> Finding:
     position, twin = next(iter(twins.items()))
     other = facts.certificates[position]
     issuer = other.issuer if isinstance(other, Certificate) else ""
     summary = f"{facts.address} sends {show(twin.subject)} as cross-signed by {show(issuer)}, a second path"
     evidence = {"issuers": [issuer[:TEXT_CHARS]], "path_sha256": [one.sha256 for one in facts.path[:_SHOWN]]}
-    return found("tls.cross_sign", summary, {**evidence, **_listed(facts, list(twins))})
+    return found("tls.cross_sign", summary, {**evidence, **_listed(facts, [*twins, *beyond])})
 
 
-def _twin(facts: TlsFacts, position: int, path: Sequence[Certificate]) -> Certificate | None:
-    """The certificate of the path that has this one's name and key and another issuer."""
-    one = facts.certificates[position] if position < len(facts.certificates) else None
-    if not isinstance(one, Certificate):
+def _pedantic(facts: TlsFacts, path: Sequence[Certificate]) -> Finding | None:
+    """What X509_V_FLAG_X509_STRICT would say; it looks at no path of one certificate."""
+    met = [
+        (number, depth)
+        for depth, one in enumerate(path) if len(path) > 1
+        for number in one.strict_faults
+        if not (number == NO_ISSUER_KEY_ID and depth == len(path) - 1) and not (number == INVALID_CA and depth == 0)
+    ]
+    if not met:
         return None
-    return next((used for used in path if twins(used, one)), None)
+    number, depth = met[0]
+    summary = f"strict clients refuse the chain of {facts.address}: its {role(depth)} {WHY[number]}"
+    listed = [
+        {"code": number, "depth": depth, "why": WHY[number], "certificate_sha256": path[depth].sha256}
+        for number, depth in met[:_SHOWN]
+    ]
+    return found("tls.pedantic", summary, {"strict": listed})
+
+
+def _in_order(presented: Sequence[str], path: Sequence[Certificate]) -> bool:
+    """Whether each issuer comes somewhere behind what it issued; what is sent twice may serve either time."""
+    after = 0
+    for one in path:
+        if one.sha256 not in presented:
+            continue
+        if one.sha256 not in presented[after:]:
+            return False
+        after = presented.index(one.sha256, after) + 1
+    return True
+
+
+def _twins(facts: TlsFacts, shape: Shape, path: Sequence[Certificate]) -> Mapping[int, Certificate]:
+    """What is not used and has name and key of one that is: the same authority by another certificate."""
+    used = {one.key_sha256: one for one in reversed(path)}
+    twins: dict[int, Certificate] = {}
+    for position, one in _unused(facts, shape):
+        twin = used.get(one.key_sha256)
+        if twin is not None and same_name(twin.subject, one.subject):
+            twins[position] = twin
+    return twins
+
+
+def _crosses(facts: TlsFacts, position: int, twin: Certificate) -> bool:
+    """Whether another issuer signed it; with the same one it is an older or a newer issue of the twin."""
+    one = facts.certificates[position]
+    return isinstance(one, Certificate) and not same_name(twin.issuer, one.issuer)
+
+
+def _beyond(facts: TlsFacts, shape: Shape, crossed: Mapping[int, Certificate]) -> Sequence[int]:
+    """What stands above a cross-signed certificate: it belongs to the second path."""
+    rest = [(position, one) for position, one in _unused(facts, shape) if position not in crossed]
+    reached: list[int] = []
+    above = [one for position in crossed if isinstance(one := facts.certificates[position], Certificate)]
+    while above:
+        below = above.pop()
+        for position, one in rest:
+            if position not in reached and _may_issue(one, below):
+                reached.append(position)
+                above.append(one)
+    return sorted(reached)
+
+
+def _may_issue(one: Certificate, below: Certificate) -> bool:
+    """By name, and by key identifier where both state it."""
+    known = one.key_id is not None and below.issuer_key_id is not None
+    return same_name(one.subject, below.issuer) and not (known and one.key_id != below.issuer_key_id)
+
+
+def _unused(facts: TlsFacts, shape: Shape) -> Iterator[tuple[int, Certificate]]:
+    for position in shape.unused:
+        one = facts.certificates[position] if position < len(facts.certificates) else None
+        if isinstance(one, Certificate):
+            yield position, one
 
 
 def _listed(facts: TlsFacts, positions: Sequence[int]) -> Mapping[str, Any]:

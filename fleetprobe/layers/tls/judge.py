@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fleetprobe.layer import found, passed
-from fleetprobe.layers.tls import chain, exchange, hygiene, upkeep
+from fleetprobe.layers.tls import chain, exchange, hygiene, labels, upkeep
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Finding
 from fleetprobe.net.interface import Event
 
+# A pass says nothing beyond the facts of its step, so that one finding serves all.
+_PASSED = passed("tls", {})
+
 EMITS = exchange.EMITS | chain.EMITS | hygiene.EMITS | upkeep.EMITS | {"tls.slow"}
 
 
 def judge(facts: TlsFacts, policy: Policy) -> Sequence[Finding]:
-    """All findings, the one that stops the climb first; the first carries all the facts."""
+    """All findings, the one that stops the climb first; it carries all the facts."""
     fault = facts.handshake.fault
     findings: list[Finding] = []
     warnings: list[Finding] = []
@@ -24,16 +27,18 @@ def judge(facts: TlsFacts, policy: Policy) -> Sequence[Finding]:
         findings.append(exchange.broken(facts, fault))
     # A silence is weak evidence: a certificate fault beside it would drown it without explaining it.
     if fault is None or (fault.event is not Event.SILENT and facts.certificates):
-        findings += chain.faults(facts, policy.as_of)
-        warnings += (*upkeep.due(facts, chain.judged_path(facts), policy), *hygiene.untidy(facts))
+        faults, elsewhere = labels.tell(facts, chain.faults(facts, policy.as_of), policy.as_of)
+        findings += faults
+        warnings += (*elsewhere, *upkeep.due(facts, chain.judged_path(facts), policy), *hygiene.untidy(facts))
     if facts.last_word is not None and (refused := exchange.refused_after(facts, facts.last_word)):
         findings.append(refused)
-    if not findings:
-        findings.append(passed("tls", {}))
+    if findings:
+        findings[0] = replace(findings[0], facts={**facts.record(), **findings[0].facts})
+    else:
+        findings.append(_PASSED)
     if fault is None and (slow := _slow(facts, policy)):
         warnings.append(slow)
     findings += sorted(warnings, key=lambda finding: finding.rank)
-    findings[0] = replace(findings[0], facts={**facts.record(), **findings[0].facts})
     return tuple(findings)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fleetprobe.layer import Ground, Layer, Witness
-from fleetprobe.layers.tls import chain, exchange, large_hello, other_name, other_offer
+from fleetprobe.layers.tls import chain, default_certificate, exchange, large_hello, other_name, other_offer
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
+from fleetprobe.layers.tls.held import hold
 from fleetprobe.layers.tls.judge import EMITS, judge
 from fleetprobe.layers.tls.offer import asked_name, offer
 from fleetprobe.layers.tls.repair import pool, repair
@@ -28,12 +31,14 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     target = ground.target
     until_s = ground.until(ground.exchange_s, net.now())
     hole_s = ground.hole_s(info.rtt_ms if info else None)
-    handshake, stream = await net.handshake(ground.stream, offer(target), until_s, hole_s)
+    deciding, *others = ground.policy.trust.of(target)
+    hello = replace(offer(target), ca_file=deciding.file)
+    handshake, stream = await net.handshake(ground.stream, hello, until_s, hole_s)
     last_word = None
     if stream is not None:
         ground.stream = stream
         late = handshake.client_certificate_requested and handshake.protocol_version == _SAYS_NO_LATE
-        if late and target.service == "tls":
+        if late and target.service != "https":
             # Only after our side of the handshake is done (RFC 8446 §4.4.2.4); before 1.3 its end is the acceptance.
             got = await stream.receive(1, ground.until(_LAST_WORD_S, net.now()))
             last_word = got.fault or (Fault(got.event) if got.event in (Event.CLOSED, Event.RESET) else None)
@@ -43,10 +48,12 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     certificates = tuple(known[der] for der in presented)
     path = tuple(known[der] for der in handshake.path_der)
     ders = {one.sha256: der for der, one in known.items()}
+    # What is too dear to verify once is not verified again, and vouches for nothing.
+    affordable, errors = not handshake.too_dear, handshake.verify_errors
+    held_by = frozenset(one.sha256 for one in path) if affordable and not errors else frozenset()
     text = ground.address.text
     address = f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}"
-    errors = handshake.verify_errors
-    pool(net, certificates, frozenset() if errors else frozenset(one.sha256 for one in path), ders, address)
+    pool(net, certificates, held_by, ders, address)
     return TlsFacts(
         address=address,
         server_name=asked_name(target),
@@ -56,8 +63,14 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         last_word=last_word,
         path=path,
         trials=try_issuers(certificates, path, errors, ders),
+        alpn_offered=hello.alpn,
         ca_file=target.ca_file,
-        repair=await repair(certificates, errors, ders, net, target.ca_file, ground.policy.as_of) if errors else None,
+        trust=deciding.label,
+        held=await hold(handshake, others if affordable else [], known, net),
+        repair=(
+            await repair(certificates, errors, ders, net, deciding.file, ground.policy.as_of)
+            if errors and affordable else None
+        ),
     )
 
 
@@ -65,9 +78,10 @@ LAYER = Layer(
     name="tls",
     probe=probe,
     judge=judge,
-    emits=EMITS | large_hello.EMITS | other_name.EMITS | other_offer.EMITS,
+    emits=EMITS | large_hello.EMITS | other_name.EMITS | other_offer.EMITS | default_certificate.EMITS,
     duration="tls_handshake_duration_ms",
     everywhere=False,
     witnesses=(Witness(name="again", when=exchange.SILENT),),
-    goes_on=chain.EMITS,
+    # A chain that is too large or too dear ends the handshake, and with it the climb.
+    goes_on=chain.EMITS - exchange.EMITS,
 )

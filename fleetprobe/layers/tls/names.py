@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
+
+import idna
 
 from fleetprobe.layers.tls.certificate import Certificate
 
 _NEAR = 8
+_WWW = "www."
+_NAME_CHARS = 253
+_DEVIATIONS = str.maketrans({"\u00df": "ss", "\u03c2": "\u03c3", "\u200c": None, "\u200d": None})
+"""What IDNA 2003 wrote otherwise, or left out (UTS 46 §2.2): sharp s, the sigma at a word's end, two joiners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +23,7 @@ class Mismatch:
 
     reason: str
     """no_san, cn_only, not_in_san, ip_not_in_san, ip_in_dns_san, wildcard_covers_one_label,
-    wildcard_does_not_cover_apex, wildcard_too_wide, partial_wildcard."""
+    wildcard_does_not_cover_apex, wildcard_too_wide, partial_wildcard, trailing_dot, idna, www."""
     near: tuple[str, ...]
     """Names of the certificate that come close, at most 8; otherwise its first ones."""
 
@@ -27,6 +34,7 @@ def canonical(asked: str) -> str:
     return address_of(name) or name
 
 
+@lru_cache(maxsize=256)
 def address_of(name: str) -> str | None:
     """The canonical form when the name is an IP literal, else None."""
     try:
@@ -43,6 +51,8 @@ def mismatch(certificate: Certificate, asked: str) -> Mismatch | None:
     if any(covers(pattern, name) for pattern in certificate.dns_names):
         return None
     near = [(pattern, why) for pattern in certificate.dns_names if (why := _near_miss(pattern, name))]
+    if (old := _as_of_2003(name)) is not None:
+        near[:0] = [(pattern, "idna") for pattern in certificate.dns_names if covers(pattern, old)]
     if near:
         return Mismatch(near[0][1], tuple(pattern for pattern, _ in near[:_NEAR]))
     return _unrelated(certificate, name, "not_in_san")
@@ -51,9 +61,11 @@ def mismatch(certificate: Certificate, asked: str) -> Mismatch | None:
 def covers(pattern: str, name: str) -> bool:
     """Whether a DNS name of a certificate covers a canonical name.
 
-    `*` stands for exactly one whole label, the left-most, and only above at least two further labels.
+    `*` stands for exactly one whole label, the left-most, and only above at least two further labels. A name with a
+    trailing dot covers nothing (RFC 5280 §4.2.1.6 wants the preferred syntax of RFC 1034, which has none): OpenSSL
+    and Go take off that of the name asked for and not this one.
     """
-    pattern = pattern.rstrip(".").lower()
+    pattern = pattern.lower()
     if pattern == name:
         return True
     star, _, parent = pattern.partition(".")
@@ -62,7 +74,14 @@ def covers(pattern: str, name: str) -> bool:
 
 
 def _near_miss(pattern: str, name: str) -> str | None:
-    star, _, parent = pattern.rstrip(".").lower().partition(".")
+    if pattern.endswith(".") and covers(pattern[:-1], name):
+        return "trailing_dot"
+    if not pattern.isascii():
+        return "idna" if covers(_a_labels(pattern), name) else None
+    pattern = pattern.lower()
+    if _WWW + pattern == name or _WWW + name == pattern:
+        return "www"
+    star, _, parent = pattern.partition(".")
     if "*" not in star or not parent:
         return None
     if star != "*":
@@ -72,6 +91,26 @@ def _near_miss(pattern: str, name: str) -> str | None:
     if not name.endswith("." + parent):
         return None
     return "wildcard_covers_one_label" if "." in parent else "wildcard_too_wide"
+
+
+def _a_labels(pattern: str) -> str:
+    """A name with letters beyond ASCII as it should stand in a certificate (RFC 5280 §7.2); empty where it cannot."""
+    star, rest = ("*.", pattern[2:]) if pattern.startswith("*.") else ("", pattern)
+    try:
+        return star + idna.encode(rest[:_NAME_CHARS], uts46=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        return ""
+
+
+def _as_of_2003(name: str) -> str | None:
+    """The A-labels that IDNA 2003 would have made of this name, where they are others: ss for sharp s."""
+    if "xn--" not in name:
+        return None
+    try:
+        encoded = idna.encode(idna.decode(name[:_NAME_CHARS]).translate(_DEVIATIONS)).decode("ascii")
+    except (idna.IDNAError, UnicodeError):
+        return None
+    return encoded if encoded != name else None
 
 
 def _address_mismatch(certificate: Certificate, name: str) -> Mismatch | None:

@@ -10,9 +10,12 @@ from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import BAD_SIGNATURE, same_name
 from fleetprobe.layers.tls.shown import role, show
-from fleetprobe.model.verdict import Finding
+from fleetprobe.model.verdict import Confidence, Finding
+from fleetprobe.net.handshake import MOST_CAS
 
 # X509_V_ERR_* of openssl/x509_vfy.h, the same numbers since OpenSSL 3.0.
+_TOO_LONG: Final = 22
+"""It went no further up than it was told to; whether there is an issuer was not asked."""
 _PATH_LENGTH: Final = 25
 _PURPOSE: Final = 26
 _NOT_CA: Final = frozenset({32, 79})
@@ -21,9 +24,10 @@ _CONSTRAINTS: Final = frozenset({47, 48, 49, 51, 52, 53})
 """Not permitted, excluded, and constraints that it cannot read or does not know, which forbid as well."""
 _NAMES_SHOWN: Final = 8
 
-JUDGED: Final = frozenset({BAD_SIGNATURE, _PATH_LENGTH, _PURPOSE}) | _NOT_CA | _CONSTRAINTS
+JUDGED: Final = frozenset({BAD_SIGNATURE, _TOO_LONG, _PATH_LENGTH, _PURPOSE}) | _NOT_CA | _CONSTRAINTS
 EMITS: Final = frozenset({
     "tls.bad_signature", "tls.issuer_not_ca", "tls.path_length", "tls.name_constraint", "tls.wrong_usage",
+    "tls.chain_oversize", "tls.issuer_unknown", "tls.untrusted_root",
 })
 
 
@@ -36,6 +40,8 @@ def rejections(facts: TlsFacts, path: Sequence[Certificate]) -> Iterator[Finding
     # An issuer of the right name and another key stands in for the one that is missing.
     if BAD_SIGNATURE in depths and not closed:
         yield _bad_signature(facts, path, depths[BAD_SIGNATURE])
+    if _TOO_LONG in depths:
+        yield _too_long(facts, depths[_TOO_LONG])
     not_ca = min((depth for code, depth in depths.items() if code in _NOT_CA), default=None)
     if not_ca is not None:
         yield _issuer_not_ca(facts, path, not_ca)
@@ -61,11 +67,45 @@ def another_key(facts: TlsFacts, child: Certificate) -> Finding | None:
 
 
 def _bad_signature(facts: TlsFacts, path: Sequence[Certificate], depth: int) -> Finding:
-    child = _at(path, depth)
+    child, issuer = _at(path, depth), _at(path, depth + 1)
+    if child and issuer and not _meant(facts, child, issuer):
+        return _namesake(facts, child, depth)
     name = show(child.issuer) if child else "its issuer"
     summary = f"the {role(depth)} of {facts.address} was not signed by the key of {name}"
     evidence = _signature(facts, child) if child else {}
     return found("tls.bad_signature", summary, {**_codes(facts), **_named(depth, child), **evidence}, settled=False)
+
+
+def _meant(facts: TlsFacts, child: Certificate, issuer: Certificate) -> bool:
+    """Whether this is the issuer that should have signed: the server presents it, or the key identifiers say so.
+
+    One of the trust store has perhaps only the name of it, as when a CA without key identifiers changes its key.
+    """
+    if any(one.fits for one in facts.trials if one.child_sha256 == child.sha256):
+        return False
+    fits = child.issuer_key_id is not None and child.issuer_key_id == issuer.key_id
+    return fits or issuer.sha256 in facts.fingerprints
+
+
+def _namesake(facts: TlsFacts, child: Certificate, depth: int) -> Finding:
+    """The trust store knows the issuer's name with another key: whether the right one is trusted, nobody knows."""
+    tried = [one.issuer_sha256 for one in facts.trials if one.child_sha256 == child.sha256 and one.fits]
+    signer = next((one for one in facts.certificates if one.sha256 in tried), None)
+    evidence = {**_codes(facts), **_named(depth, child), **_signature(facts, child)}
+    if isinstance(signer, Certificate) and signer.self_signed:
+        summary = f"{facts.address} presents a chain to an untrusted root ({show(signer.subject)})"
+        summary += ": the trusted one of that name has another key"
+        return found("tls.untrusted_root", summary, evidence)
+    summary = f"no issuer found for the chain of {facts.address}: the trusted {show(child.issuer)} has another key"
+    evidence["issuer_wanted"] = child.issuer[:TEXT_CHARS]
+    return found("tls.issuer_unknown", summary, evidence, confidence=Confidence.INFERRED, settled=False)
+
+
+def _too_long(facts: TlsFacts, depth: int) -> Finding:
+    """Our own limit, which lies above that of Firefox and of rustls (6) and below that of OpenSSL's clients (100)."""
+    summary = f"the chain of {facts.address} has more than {MOST_CAS} CAs above its leaf: some clients stop at 6"
+    sizes = {"too": "long", "limit": MOST_CAS, "certificates": len(facts.handshake.chain_der), "depth": depth}
+    return found("tls.chain_oversize", summary, {**_codes(facts), **sizes}, confidence=Confidence.INFERRED)
 
 
 def _signature(facts: TlsFacts, child: Certificate) -> Mapping[str, Any]:

@@ -72,16 +72,22 @@ def worth(ground: Ground, climbed: Handshake) -> bool:
 
 async def say(ground: Ground, net: Net, changed: str, hello: Hello, purpose: str) -> Trial:
     """Say one hello and go."""
+    handshake = await shake(ground, net, hello, purpose)
+    return Trial(changed, UNCLEAR) if handshake is None else _trial(changed, handshake)
+
+
+async def shake(ground: Ground, net: Net, hello: Hello, purpose: str) -> Handshake | None:
+    """One handshake over a connection of its own; None: there was no connection."""
     assert ground.address is not None
     dialled: Dial = ground.facts["tcp"].dial
     until_s = ground.until(_BUDGET_S + _RTTS * (dialled.rtt_ms or 0.0) / 1000.0, net.now())
     dial, stream = await net.dial(ground.address, ground.target.port, until_s)
     ground.attempts.append(attempt_of(dial, purpose))
     if stream is None:
-        return Trial(changed, UNCLEAR)
+        return None
     handshake, secured = await net.handshake(stream, hello, until_s)
     (secured or stream).abort()
-    return _trial(changed, handshake)
+    return handshake
 
 
 def turned(failed: str, trials: Sequence[Trial]) -> bool:

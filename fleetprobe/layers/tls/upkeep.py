@@ -13,8 +13,8 @@ from fleetprobe.layers.tls.shown import role
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.verdict import Finding
 
-_SHORT_LIVED: Final = timedelta(days=7)
-"""CA/Browser Forum Baseline Requirements §1.6.1: made to be replaced without anybody looking."""
+_RENEWED_AT: Final = 3
+"""ACME clients renew when a third of a certificate's life is left; before that nobody has to do anything."""
 _LEGACY: Final = {"SSLv3": "SSL 3.0", "TLSv1": "TLS 1.0", "TLSv1.1": "TLS 1.1"}
 """Names of SSL_get_version(3); RFC 8996 and RFC 7568 retire them."""
 
@@ -38,10 +38,8 @@ def due(facts: TlsFacts, path: Sequence[Certificate], policy: Policy) -> Iterato
 
 
 def ends_soon(certificate: Certificate, as_of: datetime, horizon: timedelta) -> bool:
-    """Whether it is valid and ends within the horizon; one of a few days has a third of its life for a horizon."""
-    life = certificate.not_after - certificate.not_before
-    if life <= _SHORT_LIVED:
-        horizon = min(horizon, life / 3)
+    """Whether it is valid and ends within the horizon, which is no more than the last third of its life."""
+    horizon = min(horizon, (certificate.not_after - certificate.not_before) / _RENEWED_AT)
     left = certificate.not_after - as_of
     return timedelta(0) <= left < horizon
 

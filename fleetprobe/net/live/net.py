@@ -44,7 +44,7 @@ class LiveNet:
         families: frozenset[int] = frozenset({4, 6}),
         ca_file: str | None = None,
     ) -> None:
-        """Nameservers as `address[:port]` (None: resolv.conf); `ca_file` replaces the system's trust."""
+        """Nameservers as `address[:port]` (None: resolv.conf); `ca_file` is trusted where a hello names none."""
         self._ca_file = ca_file
         self._reactor = Reactor(asyncio.get_running_loop())
         self._heard = Heard()
@@ -173,17 +173,21 @@ class LiveNet:
         self, stream: Stream, hello: Hello, until_s: float, hole_s: float | None = None
     ) -> tuple[Handshake, Stream | None]:
         """TLS over an open connection."""
-        if hello.ca_file is None and self._ca_file is not None:
-            hello = replace(hello, ca_file=self._ca_file)
+        if (store := self._store(hello.ca_file)) != hello.ca_file:
+            hello = replace(hello, ca_file=store)
         return await self._handshaker.handshake(stream, hello, until_s, hole_s)
 
     async def verify(self, chain: Sequence[bytes], ca_file: str | None) -> Verified:
         """A chain put together by hand, against the trust of a target."""
-        return await self._handshaker.verify(chain, ca_file or self._ca_file)
+        return await self._handshaker.verify(chain, self._store(ca_file))
 
     def trust(self, ca_file: str | None = None) -> Mapping[str, object]:
-        """Source, count and SHA-256 of the trust anchors; raises UnusableTrust."""
-        return self._handshaker.trust(ca_file or self._ca_file)
+        """Source, count and SHA-256 of the trust anchors that `Hello.ca_file` would mean; raises UnusableTrust."""
+        return self._handshaker.trust(self._store(ca_file))
+
+    def _store(self, ca_file: str | None) -> str | None:
+        """The bundle meant; None is the system's from here on."""
+        return self._ca_file if ca_file is None else ca_file or None
 
     @property
     def servers(self) -> tuple[str, ...]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 
 from OpenSSL import SSL, crypto
 
-from fleetprobe.net.handshake import Handshake, Hello
+from fleetprobe.net.handshake import CHAIN_BYTES, MOST_CAS, Handshake, Hello
 from fleetprobe.net.interface import Event, Fault, Received, Stream, TcpInfo
 from fleetprobe.net.live import trust
+from fleetprobe.net.live.seen import Seen, on_info, on_staple, on_verify
 from fleetprobe.net.live.tls_hello import connection_for, every_cipher, only_p256, outgoing
 from fleetprobe.net.live.verify import Verifier
 from fleetprobe.net.path import Hole
@@ -30,35 +30,12 @@ _LOGGED = 64
 _BARREN_BYTES = 128 * 1024
 """Bytes of records without application data after which a TLS stream is given up; one record holds 16 KiB."""
 _CONTEXTS = 64
-_MOST_CAS = 10
-"""Of one chain; real ones have three. What OpenSSL spends on each is in the hands of whoever presents it."""
+_ILLEGAL_PARAMETER = 2, 47
+"""The fatal alert (RFC 8446 §6) with which OpenSSL refuses a chain above CHAIN_BYTES, among other things."""
+_HEAR_OUT_S = 1.0
 _AUTHORITIES, _AUTHORITY_CHARS = 8, 256
 _LEGACY_SERVER_CONNECT = 0x4
 """SSL_OP_LEGACY_SERVER_CONNECT of SSL_CTX_set_options(3), which pyOpenSSL does not name."""
-_CERTIFICATE_REQUEST = b"SSLv3/TLS read server certificate request"
-"""SSL_state_string_long(3); OpenSSL offers no other way to see a CertificateRequest without CA names."""
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What the callbacks and the pump noted about one connection."""
-
-    started_s: float = 0.0
-    at_s: float = 0.0
-    lag_ms: float = 0.0
-    hello: int = 0
-    sent: int = 0
-    acked_before: int = 0
-    received: int = 0
-    heard_s: float | None = None
-    first: bytes = b""
-    reason: str | None = None
-    staple_bytes: int = 0
-    hole: Hole | None = None
-    certificate_requested: bool = False
-    alerts_received: list[tuple[int, int]] = field(default_factory=list)
-    alerts_sent: list[tuple[int, int]] = field(default_factory=list)
-    verify_errors: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Handshaker:
@@ -101,25 +78,30 @@ class Handshaker:
 
         `hole_s` as in `Stream.receive`, for each wait.
         """
-        seen = _Seen()
+        seen, asked_s = Seen(), self._clock()
         await self._turn()
         context = self._small_context(hello) if hello.small else self._trust(hello.ca_file)[0]
-        connection = connection_for(context, hello, seen, _Seen)
+        connection = connection_for(context, hello, seen, Seen)
         info = stream.info()
         seen.acked_before = info.bytes_acked if info else 0
         seen.started_s = seen.at_s = self._clock()
         fault = await self._converse(stream, connection, seen, until_s, hole_s)
+        if fault is not None and fault.event is Event.SILENT:
+            # The deadline ran while we queued for our own processor: the peer may have been left with nothing.
+            seen.lag_ms += (seen.started_s - asked_s) * 1000.0
         answer = _answer(connection, seen, fault, stream.info() if fault else None)
         return answer, None if fault else TlsStream(stream, connection, seen, answer.alpn)
 
     async def _converse(
-        self, stream: Stream, connection: SSL.Connection, seen: _Seen, until_s: float, hole_s: float | None
+        self, stream: Stream, connection: SSL.Connection, seen: Seen, until_s: float, hole_s: float | None
     ) -> Fault | None:
         """Step and exchange until the handshake is complete (None) or a fault ends it."""
         lag, queued_s = self._lag_ms(), 0.0
         while True:
             outcome = _step(connection, seen)
             if isinstance(outcome, Fault):
+                if _ILLEGAL_PARAMETER in seen.alerts_sent:
+                    await self._hear_out(stream, seen, until_s)
                 return outcome
             fault = await _send_out(stream, connection, seen, until_s)
             if fault is not None:
@@ -139,7 +121,14 @@ class Handshaker:
             await self._turn()
             queued_s += self._clock() - waiting
 
-    async def _hear_last_words(self, stream: Stream, connection: SSL.Connection, seen: _Seen) -> None:
+    async def _hear_out(self, stream: Stream, seen: Seen, until_s: float) -> None:
+        """Count what still comes when OpenSSL may have refused the length of the chain, of which it reads the head."""
+        until_s = min(until_s, self._clock() + _HEAR_OUT_S)
+        while seen.received < CHAIN_BYTES and (got := await stream.receive(_READ_BYTES, until_s)).data:
+            seen.received += len(got.data)
+            seen.at_s = seen.heard_s = got.at_s
+
+    async def _hear_last_words(self, stream: Stream, connection: SSL.Connection, seen: Seen) -> None:
         """Read what was already there when sending failed: an alert says more than the reset behind it."""
         got = await stream.receive(_READ_BYTES, self._clock())
         if got.data and not _feed(connection, seen, got.data):
@@ -172,7 +161,7 @@ class Handshaker:
 class TlsStream:
     """A completed TLS connection, spoken through as if it were plain."""
 
-    def __init__(self, below: Stream, connection: SSL.Connection, seen: _Seen, alpn: str | None) -> None:
+    def __init__(self, below: Stream, connection: SSL.Connection, seen: Seen, alpn: str | None) -> None:
         self._below = below
         self._connection = connection
         self._seen = seen
@@ -250,7 +239,7 @@ class TlsStream:
         return Received(data=b"", event=Event.ERROR, fault=fault, at_s=self._seen.at_s)
 
 
-def _step(connection: SSL.Connection, seen: _Seen) -> bool | Fault:
+def _step(connection: SSL.Connection, seen: Seen) -> bool | Fault:
     """One move of OpenSSL: True complete, False more bytes wanted, or the fault that ends it."""
     try:
         connection.do_handshake()
@@ -270,7 +259,7 @@ def _reason(error: SSL.Error) -> str | None:
     return str(queue[0][-1])[:128] if isinstance(queue, list) and queue else None
 
 
-def _feed(connection: SSL.Connection, seen: _Seen, data: bytes) -> Fault | None:
+def _feed(connection: SSL.Connection, seen: Seen, data: bytes) -> Fault | None:
     if len(seen.first) < _FIRST_BYTES:
         seen.first = (seen.first + data)[:_FIRST_BYTES]
     seen.received += len(data)
@@ -281,7 +270,7 @@ def _feed(connection: SSL.Connection, seen: _Seen, data: bytes) -> Fault | None:
     return None
 
 
-async def _send_out(stream: Stream, connection: SSL.Connection, seen: _Seen, until_s: float) -> Fault | None:
+async def _send_out(stream: Stream, connection: SSL.Connection, seen: Seen, until_s: float) -> Fault | None:
     out = outgoing(connection)
     seen.hello = seen.hello or len(out)
     seen.sent += len(out)
@@ -293,7 +282,7 @@ async def _send_out(stream: Stream, connection: SSL.Connection, seen: _Seen, unt
 
 
 def _answer(
-    connection: SSL.Connection, seen: _Seen, fault: Fault | None, info: TcpInfo | None
+    connection: SSL.Connection, seen: Seen, fault: Fault | None, info: TcpInfo | None
 ) -> Handshake:
     chain = connection.get_peer_cert_chain() or []
     path = connection.get_verified_chain() or []
@@ -321,6 +310,7 @@ def _answer(
         chain_der=_ders(chain),
         path_der=_ders(path),
         verify_errors=tuple(seen.verify_errors),
+        too_dear=seen.too_dear,
         client_certificate_requested=seen.certificate_requested,
         client_authorities=tuple(_named(one) for one in authorities[:_AUTHORITIES]),
         client_authority_count=len(authorities),
@@ -340,33 +330,11 @@ def _named(name: crypto.X509Name) -> str:
     return ",".join(reversed(parts))[:_AUTHORITY_CHARS]
 
 
-def _unacked(seen: _Seen, info: TcpInfo | None) -> int:
+def _unacked(seen: Seen, info: TcpInfo | None) -> int:
     """Bytes of ours still in flight; tcpi_bytes_acked counts the SYN too, hence the difference."""
     if info is None or not info.unacked_segments:
         return 0
     return max(0, seen.sent - (info.bytes_acked - seen.acked_before))
-
-
-def _on_verify(connection: SSL.Connection, _: crypto.X509, code: int, depth: int, ok: int) -> bool:
-    seen = connection.get_app_data()
-    if not ok and len(seen.verify_errors) < _LOGGED:
-        seen.verify_errors.append((code, depth))
-    return True
-
-
-def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
-    seen = connection.get_app_data()
-    if where & SSL.SSL_CB_ALERT:
-        alerts = seen.alerts_received if where & SSL.SSL_CB_READ else seen.alerts_sent
-        if len(alerts) < _LOGGED:
-            alerts.append((value >> 8, value & 0xFF))
-    elif where & SSL.SSL_CB_LOOP and not seen.certificate_requested:
-        seen.certificate_requested = connection.get_state_string() == _CERTIFICATE_REQUEST
-
-
-def _on_staple(connection: SSL.Connection, staple: bytes, _: object) -> bool:
-    connection.get_app_data().staple_bytes = len(staple)
-    return True
 
 
 def _build(ca_file: str | None) -> tuple[SSL.Context, Mapping[str, object]]:
@@ -391,8 +359,8 @@ def _context() -> SSL.Context:
     context.set_min_proto_version(SSL.TLS1_VERSION)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | _LEGACY_SERVER_CONNECT)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_verify(SSL.VERIFY_PEER, _on_verify)
-    context.set_verify_depth(_MOST_CAS)
-    context.set_info_callback(_on_info)
-    context.set_ocsp_client_callback(_on_staple)
+    context.set_verify(SSL.VERIFY_PEER, on_verify)
+    context.set_verify_depth(MOST_CAS)
+    context.set_info_callback(on_info)
+    context.set_ocsp_client_callback(on_staple)
     return context

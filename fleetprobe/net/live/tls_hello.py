@@ -55,12 +55,13 @@ def every_cipher(context: SSL.Context) -> None:
 
 def outgoing(connection: SSL.Connection) -> bytes:
     """All that OpenSSL wants sent now."""
-    parts = []
-    while True:
-        try:
+    parts: list[bytes] = []
+    try:
+        while not parts or len(parts[-1]) == _READ_BYTES:  # a shorter one was the rest (BIO_s_mem(3))
             parts.append(connection.bio_read(_READ_BYTES))
-        except SSL.WantReadError:
-            return b"".join(parts)
+    except SSL.WantReadError:
+        pass
+    return b"".join(parts)
 
 
 def _begin(context: SSL.Context, hello: Hello, noted: object, alpn: list[bytes]) -> SSL.Connection:
