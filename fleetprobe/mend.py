@@ -33,8 +33,10 @@ _HEAD: Final = "What the server should send: its own certificate, then each issu
 
 def presented(result: Examination) -> dict[str, bytes]:
     """The certificates that the facts of an examination name, in DER by fingerprint."""
-    ders = (der for step in result.steps() for der in getattr(step.facts, "certificates_der", ()))
-    return {_sha256(der): der for der in ders}
+    named: dict[str, bytes] = {}
+    for step in result.steps():
+        named.update(getattr(step.facts, "named_certificates", {}))
+    return named
 
 
 class Mender:

@@ -62,6 +62,8 @@ class Handshake:
     close_notify: bool = False
     protocol_version: str | None = None
     cipher: str | None = None
+    group: str | None = None
+    """In which keys were exchanged (RFC 8446 §4.2.7), by OpenSSL's name; None for the key transport of RSA."""
     unusual_cipher: bool = False
     """The suite agreed on is offered only with `Hello.any_cipher`."""
     alpn: str | None = None

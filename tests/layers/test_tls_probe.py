@@ -54,7 +54,7 @@ def test_a_completed_handshake_gives_its_facts_and_columns() -> None:
     assert isinstance(ground.stream, FakeStream)
     assert ground.stream.secured
     assert (facts.address, facts.server_name, facts.rtt_ms) == ("203.0.113.9:443", "shop.test", 7.0)
-    assert facts.certificates_der == DER
+    assert tuple(facts.named_certificates.values()) == DER
     leaf = facts.certificates[0]
     assert isinstance(leaf, Certificate)
     assert facts.columns() == {
@@ -142,6 +142,6 @@ def test_of_a_long_chain_the_first_are_read_and_all_are_kept() -> None:
     long = replace(WHOLE, chain_der=DER * 100)
     facts, _, _ = climb(Target(service="tls", host="shop.test", port=443), long)
     assert (len(facts.certificates), len(facts.handshake.chain_der)) == (16, 100)
-    assert facts.certificates_der == DER, 'each once'
+    assert tuple(facts.named_certificates.values()) == DER, 'each once'
     record = facts.record()
     assert (record["chain_length"], len(record["chain_sha256"]), len(record["certificates"])) == (100, 64, 8)

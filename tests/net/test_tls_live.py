@@ -366,7 +366,7 @@ def test_client_certificates_demanded_in_tls_1_2_end_the_handshake_and_the_chain
     assert codes == ["tls.client_certificate_required"]
     assert facts.handshake.alerts_received == ((2, 40),)
     assert facts.handshake.client_certificate_requested
-    assert facts.certificates_der[0] == LEAF.der
+    assert next(iter(facts.named_certificates.values())) == LEAF.der
 
 
 def test_client_certificates_demanded_in_tls_1_3_show_on_the_first_read(tmp_path: Path, trusted: str) -> None:

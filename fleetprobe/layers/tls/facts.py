@@ -46,7 +46,7 @@ class TlsFacts:
     | close_notify, client_certificate_requested | bool | seen from the peer |
     | client_authorities, client_authority_count | list of text, int | from whom client certificates are taken |
     | openssl_reason | text | OpenSSL's words for its own error; information only |
-    | protocol_version, cipher, alpn | text | what was agreed |
+    | protocol_version, cipher, group, alpn | text | what was agreed |
     | chain_length, chain_sha256 | int, list of hex | certificates as presented, in order |
     | certificates | list | the fields of the first of them, leaf first |
     | path_sha256 | list of hex | the path OpenSSL built, leaf first; its end may come from the trust store |
@@ -88,9 +88,10 @@ class TlsFacts:
     """The best path with what other hosts present, where the presented one ends nowhere."""
 
     @property
-    def certificates_der(self) -> tuple[bytes, ...]:
-        """Every certificate that the facts name, for the record's own certificate lines."""
-        return tuple(dict.fromkeys((*self.handshake.chain_der, *self.handshake.path_der)))
+    def named_certificates(self) -> Mapping[str, bytes]:
+        """Every certificate that the facts name, by fingerprint, in DER: for the record's own certificate lines."""
+        path = zip((one.sha256 for one in self.path), self.handshake.path_der, strict=False)
+        return {**dict(zip(self.fingerprints, self.handshake.chain_der, strict=False)), **dict(path)}
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -153,6 +154,7 @@ class TlsFacts:
             "openssl_reason": seen.openssl_reason,
             "protocol_version": seen.protocol_version,
             "cipher": seen.cipher,
+            "group": seen.group,
             "alpn": seen.alpn,
             "upgrade": self.upgrade.brief() if self.upgrade else None,
             **self._chain(),

@@ -305,6 +305,7 @@ def _answer(
         close_notify=any(number == 0 for _, number in seen.alerts_received),
         protocol_version=connection.get_protocol_version_name() if known else None,
         cipher=cipher,
+        group=connection.get_group_name() if known else None,
         unusual_cipher=cipher is not None and cipher not in _usual_ciphers(),
         alpn=alpn.decode("ascii", "backslashreplace") or None,
         chain_der=_ders(chain),
