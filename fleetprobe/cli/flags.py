@@ -247,6 +247,14 @@ class Probing:
             help="Fetch missing issuers by HTTP from where certificates say: public addresses, or what --allow names.",
         ),
     ] = False
+    fix_dir: Annotated[
+        str | None,
+        flag(
+            "--fix-dir",
+            metavar="DIR",
+            help="Write each mended chain to DIR/SHA256-of-the-leaf.pem: leaf and intermediates, no root.",
+        ),
+    ] = None
     expiring: Annotated[
         str,
         flag(

@@ -26,6 +26,7 @@ from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.net.live.trust import UnusableTrust
 from fleetprobe.pool_file import UnusablePool, default_path
 from fleetprobe.scan import EXIT_LOCKED, EXIT_OUTPUT, EXIT_USAGE, Ended, Options, Row, Watch, run
+from fleetprobe.sinks.fix_dir import UnusableFixDir
 from fleetprobe.sinks.jsonl import OutputError, OutputExists, OutputLocked
 
 _COUNTED_BYTES = 1 << 20
@@ -39,6 +40,7 @@ _EXITS: dict[type[Exception], int] = {
     UnusableTrust: EXIT_USAGE,
     UnusablePool: EXIT_USAGE,
     UnusableList: EXIT_USAGE,
+    UnusableFixDir: EXIT_USAGE,
     OutputExists: EXIT_USAGE,
     OutputLocked: EXIT_LOCKED,
     OutputError: EXIT_OUTPUT,
@@ -75,6 +77,7 @@ def options_of(
         families=families,
         resolvers=resolvers(probing.resolver or ()),
         pool=_pool(probing.pool),
+        fix_dir=probing.fix_dir,
         pool_named=probing.pool is not None,
         intermediates=probing.intermediates,
         aia=probing.aia,
@@ -104,13 +107,14 @@ def execute(options: Options, watch: Watch) -> Ended | int:
             _ignore_signals_in_loop()
 
     try:
-        return run(options, watching)
+        ended = run(options, watching)
     except (
         InventoryError,
         TooFewDescriptors,
         UnusableTrust,
         UnusablePool,
         UnusableList,
+        UnusableFixDir,
         OutputExists,
         OutputLocked,
         OutputError,
@@ -121,6 +125,10 @@ def execute(options: Options, watch: Watch) -> Ended | int:
             return EXIT_PIPE
         warn(str(fault))
         return _EXITS[type(fault)]
+    else:
+        if ended.complaint is not None:
+            warn(ended.complaint)
+        return ended
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
