@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from fleetprobe.codes.table import CODES
 from fleetprobe.model.attempt import Attempt
@@ -13,6 +13,8 @@ from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Confidence, Finding
 from fleetprobe.net.interface import USUAL_SEGMENTS, Address, Net, Segments, Stream
 from fleetprobe.net.path import Hole
+
+T = TypeVar("T")
 
 
 class Facts(Protocol):
@@ -36,6 +38,19 @@ class Stall:
     """Whether the answer came after all; waits for the end of the rung."""
     keep: Callable[[], None]
     """To be called when something is proven: it is told then, even if the answer comes after all."""
+
+
+class Errands(Protocol):
+    """Asking somebody who is no target, because a stranger named him. The engine has it for one run."""
+
+    def denied(self, address: Address) -> str | None:
+        """Why the address must not be touched on a stranger's word, or None."""
+
+    async def once(self, what: str, ask: Callable[[], Awaitable[T]], until_s: float) -> T | None:
+        """What came of it, asked once a run and shared; None: not by then, or the run has asked for too much."""
+
+    async def admitted(self, address: Address, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask when there is room at the address."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +81,8 @@ class Ground:
     """Harmless bytes to add to a request, so that it fills several segments."""
     tried: tuple[Attempt, ...] = ()
     """Sockets that earlier climbs of this address opened."""
+    errands: Errands | None = None
+    """For what a stranger's certificate names; None: nobody wants it asked."""
 
     @property
     def connect_s(self) -> float:
@@ -94,8 +111,9 @@ class Ground:
         return min(now + budget_s, self.deadline)
 
 
-_NOT_COUNTED = frozenset({"walk", "mtu"})
-"""What ended at a router could not have become a connection; the ladder of sizes has a bound of its own."""
+_NOT_COUNTED = frozenset({"walk", "mtu", "aia"})
+"""What ended at a router could not have become a connection; the ladder of sizes has a bound of its own, and issuers
+are fetched from elsewhere."""
 
 Probe = Callable[[Ground, Net], Awaitable[Any]]
 Judge = Callable[[Any, Policy], Sequence[Finding]]

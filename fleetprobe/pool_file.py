@@ -56,7 +56,7 @@ def save(path: Path, pool: Pool) -> None:
     """
     both = Pool()
     load(path, both)
-    for one in pool:
+    for one in (one for one in pool if one.presented):
         found = read(one.der)
         if isinstance(found, Certificate):
             both.add(name_key(found.subject), one.der, FOUND_AT, vouched=pool.vouched(one.sha256))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import gc
 import hashlib
 import os
@@ -12,35 +11,35 @@ import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import anyio
 
-from fleetprobe import pool_file
 from fleetprobe.audit.causes import Causes, cause_id
 from fleetprobe.engine.budget import Gate, Guard, Manners, Network
 from fleetprobe.engine.descriptors import affordable, raise_limit, require_room
+from fleetprobe.engine.errands import Errands
 from fleetprobe.engine.feed import Direct, Feed, Threaded, shuffled
 from fleetprobe.engine.fleet import Fleet
 from fleetprobe.engine.one import Examiner
 from fleetprobe.examination import Examination
 from fleetprobe.inventory.read import InventoryError, entries
 from fleetprobe.layers.ladders import ladder_of
+from fleetprobe.library import Library
+from fleetprobe.mend import Mender, presented
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import BadLine, Entry
 from fleetprobe.model.verdict import Verdict
 from fleetprobe.net.live.net import LiveNet
 from fleetprobe.net.live.stores import told_of, usable
-from fleetprobe.pool_file import UnusablePool
 from fleetprobe.record.columns import SCHEMA_VERSION
 from fleetprobe.record.line import encode
 from fleetprobe.record.result import bad_line_row, result_row
-from fleetprobe.segment import inventory_hash, run_end, run_start, uuid7
+from fleetprobe.segment import certificate_row, inventory_hash, run_end, run_start, uuid7
 from fleetprobe.settle import Fleet as Seen
 from fleetprobe.settle import settle
+from fleetprobe.sinks.fix_dir import FixDir
 from fleetprobe.sinks.jsonl import JsonlSink, OutputError
 from fleetprobe.sinks.reread import Spool
 
@@ -50,8 +49,6 @@ Watch = Callable[[Row], None]
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE, EXIT_OUTPUT, EXIT_LOCKED = 0, 1, 2, 3, 74, 75
 
 _CERTIFICATES_KEPT = 50_000
-_LONGEST_DER = 48_000
-_NO_CERTIFICATES: Mapping[str, bytes] = {}
 _GARBAGE_THRESHOLD = 50_000
 _CLOSING_STEP_S = 0.1
 
@@ -78,6 +75,12 @@ class Options:
     """Where CA certificates that hosts present are kept between runs; None: nowhere."""
     pool_named: bool = False
     """Whether somebody asked for that file, so that it must be usable."""
+    intermediates: str | None = None
+    """A PEM file of CA certificates that no host need present."""
+    aia: bool = False
+    """Whether issuers are fetched from where certificates of strangers say."""
+    fix_dir: str | None = None
+    """Where chains to install are written; None: nowhere."""
     run_deadline_s: float | None = None
     grace_s: float = 2.0
     vantage: str = field(default_factory=socket.gethostname)
@@ -93,6 +96,8 @@ class Ended:
     outcome: str
     """completed, interrupted or deadline."""
     run_end: Row
+    complaint: str | None = None
+    """What went wrong beside the run, in a sentence for the user."""
 
 
 def run(options: Options, watch: Watch = lambda row: None) -> Ended:
@@ -115,34 +120,24 @@ async def _run(options: Options, watch: Watch) -> Ended:
     net = LiveNet(servers=options.resolvers, families=options.families, ca_file=trust.of_run[0].file or None)
     try:
         stores = told_of(trust, net)
-        await anyio.to_thread.run_sync(_load_pool, options, net)
-        source = usable(_to_the_end(_source(options)), trust, net)
+        library = Library(net.pool, options.pool, required=options.pool_named)
+        files = [store.file for store in dict.fromkeys((*trust.of_run, *trust.known))]
+        lent = await anyio.to_thread.run_sync(library.open, options.intermediates, files)
+        fixes = None if options.fix_dir is None else FixDir(options.fix_dir)
+        source = library.lending(usable(_to_the_end(_source(options)), trust, net))
         sinks = [JsonlSink(path, append=options.append) for path in options.outputs]
-        scan = _Scan(options, watch, net, sinks, source)
+        scan = _Scan(options, watch, net, sinks, source, Mender(net, trust, fixes))
         try:
-            return await scan.go(stores)
+            return await scan.go({
+                "trust": dict(stores[trust.of_run[0].label]),
+                "trusts": {label: dict(told) for label, told in stores.items()},
+                **lent,
+            })
         finally:
             await _closed(sinks, scan, options.grace_s)
-            _save_pool(options, net)
+            library.save()
     finally:
         await net.close()
-
-
-def _load_pool(options: Options, net: LiveNet) -> None:
-    if options.pool is not None:
-        try:
-            pool_file.load(Path(options.pool), net.pool)
-        except UnusablePool:
-            if options.pool_named:
-                raise
-        net.pool.learnt = False
-
-
-def _save_pool(options: Options, net: LiveNet) -> None:
-    """What the run has learnt helps the next one; that it cannot be kept costs this one nothing."""
-    if options.pool is not None and net.pool.learnt:
-        with suppress(UnusablePool):
-            pool_file.save(Path(options.pool), net.pool)
 
 
 async def _closed(sinks: Sequence[JsonlSink], scan: _Scan, grace_s: float) -> None:
@@ -175,7 +170,8 @@ class _Scan:
     """One run: its counters, its stop switch, its lines."""
 
     def __init__(
-        self, options: Options, watch: Watch, net: LiveNet, sinks: Sequence[JsonlSink], source: Iterator[Entry]
+        self, options: Options, watch: Watch, net: LiveNet, sinks: Sequence[JsonlSink], source: Iterator[Entry],
+        mender: Mender,
     ) -> None:
         self._options = options
         self._watch = watch
@@ -183,6 +179,7 @@ class _Scan:
         self._sinks = list(sinks)
         self._lost: list[JsonlSink] = []
         self._source = source
+        self._mender = mender
         self._run_id = uuid7()
         self._seq = 0
         self._states: Counter[str] = Counter()
@@ -200,11 +197,13 @@ class _Scan:
         """Whether a signal asked us to end."""
         return self._signal is not None
 
-    async def go(self, stores: Mapping[str, Mapping[str, object]]) -> Ended:
+    async def go(self, facts: Mapping[str, object]) -> Ended:
         """From run_start to run_end."""
         options, started = self._options, self._net.now()
         gate = Gate(options.manners, Guard(options.allow, options.deny, options.families))
-        examiner = Examiner(self._net, options.policy, gate)
+        errands = Errands(self._net, options.manners, options.allow, options.deny, options.families)
+        wanted = options.aia and options.policy.witnesses
+        examiner = Examiner(self._net, options.policy, gate, errands if wanted else None)
         fleet = Fleet(examiner, ladder_of, self._emit, affordable(options.concurrency))
         feed: Feed[Entry] = Threaded(self._source) if _may_block(options) else Direct(self._source)
         dropped = 0
@@ -227,9 +226,11 @@ class _Scan:
                 loop.add_signal_handler(number, on_signal, number)
             if options.run_deadline_s is not None:
                 loop.call_later(options.run_deadline_s, stop, "deadline", options.grace_s)
-            self._write(self._run_start(stores))
+            self._write(self._run_start(facts))
             await fleet.run(feed)
+            await errands.finish()
             await self._settle()
+        await errands.close()
         known = feed.exhausted or self._outcome == "completed"
         for cause in self._causes.rows():
             self._write({**cause, "schema_version": SCHEMA_VERSION, "run_id": self._run_id})
@@ -241,8 +242,10 @@ class _Scan:
             row = bad_line_row(result, self._run_id, self._options.vantage, 0, time.time())
         else:
             self._targets += 1
-            self._write_certificates(result)
             row = result_row(result, self._run_id, self._options.vantage, 0)
+            certificates = presented(result)
+            row.update(await self._mender.mend(row, certificates.get))
+            self._write_certificates({**certificates, **self._mender.missing(row)})
             row["root_cause_id"] = self._root_cause(row, result.verdict)
         self._count(row, 1)
         self._fleet.see(row)
@@ -258,9 +261,13 @@ class _Scan:
             reread = await anyio.to_thread.run_sync(self._spool.reread, self._sinks)
         except OutputError:
             return  # what was written stands, and says itself that it is not settled
-        async for before, row in settle(reread, self._net, self._options.policy, self._fleet):
-            self._count(before, -1)
-            self._count({**before, **row["fields"]}, 1)
+        async for one, row in settle(reread, self._net, self._options.policy, self._fleet):
+            fields = row["fields"]
+            if len(fields) > 1:
+                fields.update(await self._mender.mend({**one.row, **fields}, one.certificate))
+                self._write_certificates(self._mender.missing({**one.row, **fields}))
+            self._count(one.row, -1)
+            self._count({**one.row, **fields}, 1)
             self._write(row)
             await self._wait_for_room()
 
@@ -283,28 +290,18 @@ class _Scan:
         warned = (cause_id(one.code, one.factor) for one in verdict.also if one.code and one.factor)
         return next(warned, None)
 
-    def _write_certificates(self, result: Examination) -> None:
+    def _write_certificates(self, found: Mapping[str, bytes]) -> None:
         """Each certificate once, before the first result that names it, or again when long forgotten."""
-        for step in result.steps():
-            for sha256, der in getattr(step.facts, "named_certificates", _NO_CERTIFICATES).items():
-                if sha256 in self._certificates:
-                    self._certificates.move_to_end(sha256)
-                    continue
-                self._certificates[sha256] = None
-                if len(self._certificates) > _CERTIFICATES_KEPT:
-                    self._certificates.popitem(last=False)
-                row = {
-                    "kind": "certificate",
-                    "schema_version": SCHEMA_VERSION,
-                    "run_id": self._run_id,
-                    "seq": 0,
-                    "sha256": sha256,
-                    # Half a certificate would be worth less than none: one too long for a line is left out.
-                    "der_base64": base64.b64encode(der).decode("ascii") if len(der) <= _LONGEST_DER else None,
-                    "truncated": len(der) > _LONGEST_DER,
-                }
-                self._write(row)
-                self._spool.keep(row)
+        for sha256, der in found.items():
+            if sha256 in self._certificates:
+                self._certificates.move_to_end(sha256)
+                continue
+            self._certificates[sha256] = None
+            if len(self._certificates) > _CERTIFICATES_KEPT:
+                self._certificates.popitem(last=False)
+            row = certificate_row(self._run_id, sha256, der)
+            self._write(row)
+            self._spool.keep(row)
 
     def _write(self, row: Row) -> None:
         row["seq"] = self._seq
@@ -325,7 +322,7 @@ class _Scan:
             self._sinks.remove(sink)
             self._lost.append(sink)
 
-    def _run_start(self, stores: Mapping[str, Mapping[str, object]]) -> Row:
+    def _run_start(self, facts: Mapping[str, object]) -> Row:
         options = self._options
         return run_start(
             self._run_id,
@@ -334,11 +331,7 @@ class _Scan:
             inventory_sha256=inventory_hash(options.arguments, options.files),
             seed=options.seed,
             resolvers=self._net.servers,
-            facts={
-                "trust": dict(stores[options.policy.trust.of_run[0].label]),
-                "trusts": {label: dict(told) for label, told in stores.items()},
-                "pool": {"source": options.pool, "count": len(self._net.pool)},
-            },
+            facts=facts,
         )
 
     def _end(self, started: float, not_run: int | None, duplicates: int) -> Ended:
@@ -357,7 +350,7 @@ class _Scan:
             lines_sha256=self._sinks[0].sha256 if self._sinks else hashlib.sha256().hexdigest().upper(),
         )
         self._write(row)
-        return Ended(exit_code=code, outcome=self._outcome, run_end=row)
+        return Ended(exit_code=code, outcome=self._outcome, run_end=row, complaint=self._mender.complaint)
 
     def _exit_code(self) -> int:
         """By precedence (design §6); what was denied on purpose never changes it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import platform
@@ -19,6 +20,22 @@ from fleetprobe.model.version import RULES_VERSION, VERSION
 from fleetprobe.record.columns import SCHEMA_VERSION
 
 Row = dict[str, Any]
+
+_LONGEST_DER = 48_000
+
+
+def certificate_row(run_id: str, sha256: str, der: bytes) -> Row:
+    """The line of one certificate. Half of one would be worth less than none: what is too long is left out."""
+    whole = len(der) <= _LONGEST_DER
+    return {
+        "kind": "certificate",
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "seq": 0,
+        "sha256": sha256,
+        "der_base64": base64.b64encode(der).decode("ascii") if whole else None,
+        "truncated": not whole,
+    }
 
 
 def run_start(

@@ -15,6 +15,7 @@ from fleetprobe.layers.tls.shown import show
 from fleetprobe.model.policy import Policy
 from fleetprobe.net.interface import Net
 from fleetprobe.record.amend import amend_row, amended, overruled, warned
+from fleetprobe.record.fix import without_offer
 from fleetprobe.sinks.reread import Reread, Unsettled
 
 Row = dict[str, Any]
@@ -42,14 +43,14 @@ class Fleet:
 
 async def settle(
     reread: Reread, net: Net, policy: Policy, fleet: Fleet
-) -> AsyncIterator[tuple[Mapping[str, Any], Row]]:
+) -> AsyncIterator[tuple[Unsettled, Row]]:
     """Each result that was not settled, and the record that settles it."""
     for one in reread.unsettled():
         if one is None:
             await anyio.lowlevel.checkpoint()
         else:
             fields, why = await _settled(one, net, policy)
-            yield one.row, _in_the_light_of(fleet, one.row, fields, why)
+            yield one, _in_the_light_of(fleet, one.row, fields, why)
 
 
 def _in_the_light_of(fleet: Fleet, row: Mapping[str, Any], fields: Row, why: str) -> Row:
@@ -83,7 +84,7 @@ async def _settled(one: Unsettled, net: Net, policy: Policy) -> tuple[Row, str]:
         return {"settled": True}, "its certificates are not at hand any more"
     path = _certificates(one, net, recorded.get("path_sha256", ())) or ()
     findings, facts = await judge_again(recorded, presented, path, net, policy)
-    fields = amended(one.row, findings, JUDGED, facts)
+    fields = amended(without_offer(one.row), findings, JUDGED, facts)
     why = "other hosts present what its chain lacks" if len(fields) > 1 else "no other host says more about its chain"
     return fields, why
 

@@ -232,6 +232,29 @@ class Probing:
             help="Where CA certificates that servers present are kept between runs; they carry no trust.",
         ),
     ] = None
+    intermediates: Annotated[
+        str | None,
+        flag(
+            "--intermediates",
+            metavar="PEM",
+            help="CA certificates that may close the gaps of chains; they carry no trust and are not kept.",
+        ),
+    ] = None
+    aia: Annotated[
+        bool,
+        flag(
+            "--aia",
+            help="Fetch missing issuers by HTTP from where certificates say: public addresses, or what --allow names.",
+        ),
+    ] = False
+    fix_dir: Annotated[
+        str | None,
+        flag(
+            "--fix-dir",
+            metavar="DIR",
+            help="Write each mended chain to DIR/SHA256-of-the-leaf.pem: leaf and intermediates, no root.",
+        ),
+    ] = None
     expiring: Annotated[
         str,
         flag(

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from fleetprobe.cli.chain_view import chain_view
 from fleetprobe.cli.evidence import evidence, milliseconds
 from fleetprobe.cli.shell_words import folded
 from fleetprobe.cli.sizes_view import sizes_view
@@ -56,6 +57,8 @@ def ladder_view(row: Row, marks: Marks = UNICODE, width: int = 80) -> Renderable
     """
     width = max(_NARROWEST, min(width, _WIDEST))
     parts: list[RenderableType] = [_title(row, marks, width), _ladder(row, marks, width)]
+    if (chain := chain_view(row, marks, width)) is not None:
+        parts += [Text(""), chain]
     if (sizes := sizes_view(row, marks, width - 2)) is not None:
         parts += [Text(""), Padding(sizes, (0, 0, 0, 2))]
     bars = waterfall(row, marks, max(8, width - 30))
@@ -64,12 +67,7 @@ def ladder_view(row: Row, marks: Marks = UNICODE, width: int = 80) -> Renderable
     parts += [Text(""), _verdict(row, marks, width)]
     sections = [section for tell in _SECTIONS for section in tell(row, marks, width)]
     if sections:
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(width=_LABEL_COLUMNS, style="bold", no_wrap=True)
-        grid.add_column(overflow="fold")
-        for label, content in sections:
-            grid.add_row(Text(label), content)
-        parts += [Text(""), Padding(grid, (0, 0, 0, 2))]
+        parts += [Text(""), *_sections(sections)]
     return Group(*parts)
 
 
@@ -268,6 +266,33 @@ _SECTIONS: Final[Sequence[Callable[[Row, Marks, int], list[Section]]]] = (
     _sockets,
     _labels,
 )
+
+
+def _sections(sections: Sequence[Section]) -> list[RenderableType]:
+    """Labels on the left, what they say on the right. Commands stand by themselves, as a table would cut them off."""
+    parts: list[RenderableType] = []
+    grid: Table | None = None
+    for label, content in sections:
+        if isinstance(content, Text) and content.no_wrap:
+            parts.append(_in_full(label, content))
+            grid = None
+            continue
+        if grid is None:
+            grid = Table.grid(padding=(0, 2))
+            grid.add_column(width=_LABEL_COLUMNS, style="bold", no_wrap=True)
+            grid.add_column(overflow="fold")
+            parts.append(Padding(grid, (0, 0, 0, 2)))
+        grid.add_row(Text(label), content)
+    return parts
+
+
+def _in_full(label: str, command: Text) -> Text:
+    lines = command.plain.splitlines()
+    margin = " " * (_LABEL_COLUMNS + 4)
+    text = Text.assemble("  ", (label.ljust(_LABEL_COLUMNS), "bold"), "  ")
+    text.append(f"\n{margin}".join(lines), command.style)
+    text.no_wrap, text.overflow = True, "ignore"
+    return text
 
 
 def _bullets(label: str, told: Sequence[str], marks: Marks) -> list[Section]:

@@ -21,10 +21,12 @@ from fleetprobe.cli.values import days, limit, mapping, networks, resolvers, tru
 from fleetprobe.engine.budget import Manners
 from fleetprobe.engine.descriptors import TooFewDescriptors
 from fleetprobe.inventory.read import STDIN, InventoryError, entries
+from fleetprobe.issuer_files import UnusableList
 from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.net.live.trust import UnusableTrust
 from fleetprobe.pool_file import UnusablePool, default_path
 from fleetprobe.scan import EXIT_LOCKED, EXIT_OUTPUT, EXIT_USAGE, Ended, Options, Row, Watch, run
+from fleetprobe.sinks.fix_dir import UnusableFixDir
 from fleetprobe.sinks.jsonl import OutputError, OutputExists, OutputLocked
 
 _COUNTED_BYTES = 1 << 20
@@ -37,6 +39,8 @@ _EXITS: dict[type[Exception], int] = {
     TooFewDescriptors: EXIT_USAGE,
     UnusableTrust: EXIT_USAGE,
     UnusablePool: EXIT_USAGE,
+    UnusableList: EXIT_USAGE,
+    UnusableFixDir: EXIT_USAGE,
     OutputExists: EXIT_USAGE,
     OutputLocked: EXIT_LOCKED,
     OutputError: EXIT_OUTPUT,
@@ -73,7 +77,10 @@ def options_of(
         families=families,
         resolvers=resolvers(probing.resolver or ()),
         pool=_pool(probing.pool),
+        fix_dir=probing.fix_dir,
         pool_named=probing.pool is not None,
+        intermediates=probing.intermediates,
+        aia=probing.aia,
         policy=Policy(
             trust=trust(probing.ca_file, probing.trust, probing.trust_store or ()),
             connect_s=probing.timeout,
@@ -100,12 +107,14 @@ def execute(options: Options, watch: Watch) -> Ended | int:
             _ignore_signals_in_loop()
 
     try:
-        return run(options, watching)
+        ended = run(options, watching)
     except (
         InventoryError,
         TooFewDescriptors,
         UnusableTrust,
         UnusablePool,
+        UnusableList,
+        UnusableFixDir,
         OutputExists,
         OutputLocked,
         OutputError,
@@ -116,6 +125,10 @@ def execute(options: Options, watch: Watch) -> Ended | int:
             return EXIT_PIPE
         warn(str(fault))
         return _EXITS[type(fault)]
+    else:
+        if ended.complaint is not None:
+            warn(ended.complaint)
+        return ended
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)

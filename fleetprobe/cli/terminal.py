@@ -138,7 +138,8 @@ class Trimmed:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Called by rich."""
-        for line in console.render_lines(self.what, options, pad=False):
+        # Not by render_lines, which cuts off what is wider than the terminal.
+        for line in Segment.split_lines(console.render(self.what, options)):
             while line and not line[-1].text.strip(" "):
                 line.pop()
             if line:

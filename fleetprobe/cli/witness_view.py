@@ -20,7 +20,7 @@ _HOPS: Final = 64
 _TEXT: Final = 60
 _FACTS_OF: Final = (
     ("survey", "other_ports"), ("origin", "rst_ttl"), ("hello", "hellos"), ("name", "names_tried"),
-    ("offer", "offers_tried"), ("sizes", "top_bytes"),
+    ("offer", "offers_tried"), ("sizes", "top_bytes"), ("aia", "aia"),
 )
 """A witness by a fact that it alone records; what has none of them is the climb done again."""
 
@@ -58,6 +58,8 @@ def witness_facts(facts: object, marks: Marks) -> list[tuple[str, str]]:
             told = [("names", _trials(facts, "names_tried"))]
         case "offer":
             told = [("offers", _trials(facts, "offers_tried"))]
+        case "aia":
+            told = [("fetched", _fetched(facts["aia"]))]
         case _:
             told = []
     return [(label, words) for label, words in told if words]
@@ -82,6 +84,12 @@ def sockets(attempts: object) -> list[Text]:
         head = " ".join(word for word in (purpose, str(len(some)), transport, spent) if word)
         lines.append(Text.assemble(f"{head}  ", (told, "dim")))
     return lines
+
+
+def _fetched(raw: object) -> str:
+    """Each URL and what came of it."""
+    rows = [one for one in raw[:_LISTED] if isinstance(one, Mapping)] if isinstance(raw, list | tuple) else []
+    return ", ".join(f"{_word(one.get('url'))} {_word(one.get('outcome'))}" for one in rows)
 
 
 def _path(facts: Row, marks: Marks) -> str:

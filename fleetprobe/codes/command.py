@@ -10,7 +10,7 @@ from typing import Final
 
 PLACEHOLDERS: Final = frozenset({
     "host", "address", "port", "name", "sni", "path", "service", "family", "mtu", "mss", "mss4", "mss6",
-    "gateway", "interface", "link", "bare", "starttls", "xmpphost",
+    "gateway", "interface", "link", "bare", "starttls", "xmpphost", "chain", "anchors",
 })
 """host: as in the inventory · address: the literal dialled · name: what DNS was asked, None for a literal ·
 sni: the server name sent, None for a literal · path: starts with `/` · service: the ladder, which is also the
@@ -18,7 +18,8 @@ URL scheme · family: 4 or 6 · mtu: the largest IP packet that passes · mss: t
 mss4 and mss6 the same where the family is that one ·
 gateway: our next hop on the way, interface: ours towards it · link: our interface where there is no next hop ·
 bare: the address without a zone · starttls: the service, where it begins in plain text, and xmpphost: the name that
-XMPP asks for; None elsewhere."""
+XMPP asks for; None elsewhere · chain: the file of a chain to install (`--fix-dir`) · anchors: the CA file that is
+trusted in place of the system's, None for the system's."""
 
 STARTTLS: Final = frozenset({"smtp", "imap", "pop3", "ftp", "postgres", "mysql", "ldap", "xmpp"})
 """The services that begin in plain text, called as openssl-s_client(1) calls them."""
@@ -57,12 +58,14 @@ def get(options: str) -> str:
 
 
 HANDSHAKE: Final = handshake("-showcerts")
+CHAIN_FILE: Final = "openssl verify -CAfile {anchors} -untrusted {chain} {chain}"
+CHAIN_INSTALLED: Final = handshake("-CAfile {anchors} -verify_return_error")
 GET: Final = get("-o /dev/null")
 # What a stranger sends is shown through cat -v, so that it cannot drive the terminal.
 BODY: Final = get("-o -") + " | cat -v"
 LISTEN: Final = "timeout 10 nc {address} {port} | cat -v"
 
-_MAY_GO: Final = frozenset({"-servername", "-verify_hostname", "-starttls", "-xmpphost"})
+_MAY_GO: Final = frozenset({"-servername", "-verify_hostname", "-CAfile", "-starttls", "-xmpphost"})
 _PLACEHOLDER: Final = re.compile(r"\{([a-z]+[46]?)\}(?=(:?))")
 
 
@@ -70,8 +73,8 @@ def fill(template: str, values: Mapping[str, str | int | None]) -> str | None:
     """Return the command with every value quoted for a POSIX shell, or None if it cannot be said.
 
     An IPv6 host or address directly before a colon gets its brackets. Where a value is missing or None, an
-    option that may go (`-servername` for an IP literal) goes with it; otherwise the command has no meaning.
-    A placeholder outside PLACEHOLDERS is a bug and raises KeyError.
+    option that may go (`-servername` for an IP literal, `-CAfile` for the system's trust) goes with it; otherwise the
+    command has no meaning. A placeholder outside PLACEHOLDERS is a bug and raises KeyError.
     """
     words: list[str] = []
     for word, names, alone in _words(template):

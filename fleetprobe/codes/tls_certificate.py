@@ -6,7 +6,7 @@ from typing import Final
 
 from fleetprobe.codes.boxes import Box
 from fleetprobe.codes.code import Code, Severity
-from fleetprobe.codes.command import HANDSHAKE, handshake, leaf
+from fleetprobe.codes.command import CHAIN_FILE, CHAIN_INSTALLED, HANDSHAKE, handshake, leaf
 from fleetprobe.model.verdict import State
 
 _DOWN: Final = "a server that is down (tcp.timeout): it finished a TCP handshake and presented a certificate"
@@ -31,6 +31,7 @@ TLS_CERTIFICATE_CODES: Final = (
         fix="Renew the certificate, install it and reload the service; "
         "if it was renewed, the reload is what is missing.",
         confirm=(_DATES, HANDSHAKE, "date -u"),
+        fix_commands=(CHAIN_FILE, CHAIN_INSTALLED),
         proves=("ip", "tcp"),
     ),
     Code(

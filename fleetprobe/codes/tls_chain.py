@@ -6,7 +6,7 @@ from typing import Final
 
 from fleetprobe.codes.boxes import Box
 from fleetprobe.codes.code import Code, Severity
-from fleetprobe.codes.command import HANDSHAKE, handshake, leaf
+from fleetprobe.codes.command import CHAIN_FILE, CHAIN_INSTALLED, HANDSHAKE, handshake, leaf
 from fleetprobe.model.verdict import State
 
 _DOWN: Final = "a server that is down (tcp.timeout): it finished a TCP handshake and presented a chain"
@@ -30,6 +30,7 @@ TLS_CHAIN_CODES: Final = (
         fix="Install the full chain on the server: the leaf first, "
         "then the intermediate that the facts name.",
         confirm=(HANDSHAKE, _ISSUER),
+        fix_commands=(CHAIN_FILE, CHAIN_INSTALLED),
         proves=("ip", "tcp"),
     ),
     Code(
@@ -175,6 +176,7 @@ TLS_CHAIN_CODES: Final = (
         could_also_be=(),
         fix="Write the chain file in order: the leaf, then each issuer of the one before.",
         confirm=(HANDSHAKE,),
+        fix_commands=(CHAIN_FILE,),
         proves=("ip", "tcp", "tls"),
     ),
     Code(
@@ -186,6 +188,7 @@ TLS_CHAIN_CODES: Final = (
         could_also_be=("tls.cross_sign",),
         fix="Remove the unused certificates from the server's chain file.",
         confirm=(HANDSHAKE,),
+        fix_commands=(CHAIN_FILE,),
         proves=("ip", "tcp", "tls"),
     ),
     Code(
@@ -197,6 +200,7 @@ TLS_CHAIN_CODES: Final = (
         could_also_be=(),
         fix="Remove the repeated certificate from the server's chain file.",
         confirm=(HANDSHAKE,),
+        fix_commands=(CHAIN_FILE,),
         proves=("ip", "tcp", "tls"),
     ),
     Code(
@@ -209,6 +213,7 @@ TLS_CHAIN_CODES: Final = (
         could_also_be=(),
         fix="Remove the root from the server's chain file.",
         confirm=(HANDSHAKE,),
+        fix_commands=(CHAIN_FILE,),
         proves=("ip", "tcp", "tls"),
     ),
     Code(

@@ -190,6 +190,7 @@ class Branch:
             address=self.address,
             tried=tuple([attempt for climb in known for attempt in climb.attempts]),
             facts=dict(trunk.facts),
+            errands=trunk.errands,
         )
 
 

@@ -15,7 +15,7 @@ from fleetprobe.engine.budget import Gate
 from fleetprobe.engine.families import with_partial
 from fleetprobe.engine.ways import Ways, ways_of
 from fleetprobe.examination import AddressResult, Climb, Examination
-from fleetprobe.layer import Ground, Ladder
+from fleetprobe.layer import Errands, Ground, Ladder
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import Target
 from fleetprobe.model.verdict import Confidence, Finding, State, Verdict
@@ -27,17 +27,21 @@ MOST_ADDRESSES = 8
 class Examiner:
     """Examines targets one at a time; many calls may run side by side over the same net and gate."""
 
-    def __init__(self, net: Net, policy: Policy, gate: Gate) -> None:
+    def __init__(self, net: Net, policy: Policy, gate: Gate, errands: Errands | None = None) -> None:
         self._net = net
         self._policy = policy
         self._gate = gate
+        self._errands = errands
 
     async def examine(self, target: Target, ladder: Ladder) -> Examination:
         """Everything that can be told about the target, within its deadline."""
         ways = ways_of(ladder)
         started_at, started = time.time(), self._net.now()
         connect_s = target.timeout_s or self._policy.connect_s
-        ground = Ground(target=target, policy=self._policy, deadline=started + self._policy.deadline_for(connect_s))
+        ground = Ground(
+            target=target, policy=self._policy, deadline=started + self._policy.deadline_for(connect_s),
+            errands=self._errands,
+        )
         trunk = Climb(purpose="climb", started_s=started)
         await ascend(ways.trunk, ground, trunk, self._net)
         below = [finding for step in trunk.steps for finding in step.findings]

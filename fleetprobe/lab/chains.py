@@ -45,6 +45,8 @@ class World:
     now: datetime
     two_intermediates: tuple[Issued, Issued]
     """Upper and lower, below the trusted root."""
+    hidden: Issued
+    """An intermediate below the trusted root that no host presents."""
 
     @property
     def life(self) -> Life:
@@ -72,7 +74,8 @@ def make_world(now: datetime) -> World:
     upper = issue_authority("Lab Policy CA", lab.root, life, Rights(path_length=1))
     two = upper, issue_authority("Lab Issuing CA", upper, life, _LAST)
     elsewhere, nowhere, inspection = (_authority(owner, now) for owner in ("Elsewhere", "Nowhere", "Inspection"))
-    return World(lab, elsewhere, nowhere, inspection, now, two)
+    hidden = issue_authority("Lab Hidden CA", lab.root, life, _LAST)
+    return World(lab, elsewhere, nowhere, inspection, now, two, hidden)
 
 
 def chain(kind: Certificate, use: Use, world: World) -> Chain:
@@ -154,6 +157,10 @@ def _deep(use: Use, world: World) -> Chain:
     return _presented(issue_leaf(_leaf_name(use), lower, world.life, use), lower, upper)
 
 
+def _hidden_issuer(use: Use, world: World) -> Chain:
+    return _presented(issue_leaf(_leaf_name(use), world.hidden, world.life, use))
+
+
 def _missing_upper(use: Use, world: World) -> Chain:
     _, lower = world.two_intermediates
     return _presented(issue_leaf(_leaf_name(use), lower, world.life, use), lower)
@@ -217,6 +224,7 @@ def _expiring_issuer(use: Use, world: World) -> Chain:
 _SHAPES: Final[Mapping[Certificate, Callable[[Use, World], Chain]]] = {
     Certificate.DEEP: _deep,
     Certificate.MISSING_UPPER: _missing_upper,
+    Certificate.HIDDEN_ISSUER: _hidden_issuer,
     Certificate.EXPIRED_ISSUER: _expired_issuer,
     Certificate.WRONG_ORDER: _wrong_order,
     Certificate.BAD_SIGNATURE: _bad_signature,

@@ -213,6 +213,8 @@ async def _act(wire: _Wire, step: Step) -> None:
             await wire.farewell()
         case Verb.ONCE | Verb.NEEDS | Verb.MINDS | Verb.CLOSE | Verb.RESET:
             raise ValueError(f"`{step.verb}` ends a script, or turns it, and is played by the caller")
+        case Verb.ISSUER:
+            raise ValueError("the certificate is written out before the script is played")
         case _:
             assert_never(step.verb)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 Life = tuple[datetime, datetime]
 """Not before, not after."""
@@ -43,12 +43,15 @@ class Use:
     purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH
     must_staple: bool = False
     """Promise a stapled OCSP answer (RFC 7633)."""
+    issuer_urls: Sequence[str] = ()
+    """Where the certificate says that its issuer can be had (caIssuers, RFC 5280 §4.2.2.1)."""
     states_issuer_key: bool = True
     """Carry an authority key identifier."""
 
 
 def issue_authority(
-    common_name: str, issuer: Issued | None, life: Life, rights: Rights, key: ec.EllipticCurvePrivateKey | None = None
+    common_name: str, issuer: Issued | None, life: Life, rights: Rights, key: ec.EllipticCurvePrivateKey | None = None,
+    issuer_urls: Sequence[str] = (),
 ) -> Issued:
     """A certificate that may sign others, signed by `issuer` or itself; `key` when it has one already."""
     key = key or ec.generate_private_key(ec.SECP256R1())
@@ -56,6 +59,7 @@ def issue_authority(
     if rights.permitted is not None:
         limits = x509.NameConstraints([x509.DNSName(rights.permitted)], None)
         builder = builder.add_extension(limits, critical=True)
+    builder = _with_issuer(builder, issuer_urls)
     return Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
 
 
@@ -74,7 +78,16 @@ def issue_leaf(common_name: str, issuer: Issued | None, life: Life, use: Use) ->
     if use.must_staple:
         promised = x509.TLSFeature([x509.TLSFeatureType.status_request])
         builder = builder.add_extension(promised, critical=False)
+    builder = _with_issuer(builder, use.issuer_urls)
     return Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+def _with_issuer(builder: x509.CertificateBuilder, urls: Sequence[str]) -> x509.CertificateBuilder:
+    if not urls:
+        return builder
+    method = AuthorityInformationAccessOID.CA_ISSUERS
+    places = [x509.AccessDescription(method, x509.UniformResourceIdentifier(url)) for url in urls]
+    return builder.add_extension(x509.AuthorityInformationAccess(places), critical=False)
 
 
 def _builder(

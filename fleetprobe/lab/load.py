@@ -259,7 +259,7 @@ def _server(table: _Table) -> Server:
         nginx=table.optional_text("nginx"),
         certificate=table.member(Certificate, "certificate", certificate) if certificate else None,
         tls=_tls_rules(table.table("tls")),
-        names=table.texts("names"),
+        names=table.texts("names"), issuer_url=table.optional_text("issuer_url"),
         backlog_full=table.flag("backlog_full"),
     )
     table.done()

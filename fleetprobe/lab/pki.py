@@ -20,6 +20,11 @@ def authority_file(directory: Path) -> Path:
     return directory / "ca.pem"
 
 
+def issuer_file(directory: Path) -> Path:
+    """The intermediate that no host presents (DER), for the server from which it can be had."""
+    return directory / "issuer.der"
+
+
 def stranger_file(directory: Path) -> Path:
     """The root of the authority that clients in the lab do not trust, unless they name it (PEM)."""
     return directory / "elsewhere.pem"
@@ -40,11 +45,14 @@ def write_pki(directory: Path, fleet: Sequence[Scenario], now: datetime | None =
     """Make the authorities and every server's certificate under `directory`, which must exist."""
     world = make_world(now or datetime.now(UTC))
     authority_file(directory).write_bytes(_pem([world.trusted.root.certificate]))
+    issuer_file(directory).write_bytes(world.hidden.certificate.public_bytes(serialization.Encoding.DER))
     stranger_file(directory).write_bytes(_pem([world.stranger.root.certificate]))
     for scenario in fleet:
         for server in scenario.servers:
             if server.certificate:
-                use = Use(names=scenario.certificate_names(server), addresses=server.addresses)
+                urls = (server.issuer_url,) if server.issuer_url else ()
+                names = scenario.certificate_names(server)
+                use = Use(names=names, addresses=server.addresses, issuer_urls=urls)
                 made = chain(server.certificate, use, world)
                 path = server_file(directory, scenario, server)
                 path.touch(mode=0o600)

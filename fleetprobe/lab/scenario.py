@@ -40,6 +40,8 @@ class Verb(StrEnum):
     """`take N`: read N bytes and leave what follows them: a ClientHello may come with what is said before it."""
     REQUEST = "request"
     """Read until a blank line has come: a whole HTTP request head."""
+    ISSUER = "issuer"
+    """Send an HTTP 200 with the certificate, in DER, that `Certificate.HIDDEN_ISSUER` lacks."""
     TLS = "tls"
     """Complete a TLS handshake; all later verbs speak through it."""
     ONCE = "once"
@@ -108,6 +110,8 @@ class Certificate(StrEnum):
     """The leaf alone, from an authority that no host of the lab presents."""
     MISSING_INTERMEDIATE = "missing_intermediate"
     """The leaf alone, although the authority is trusted."""
+    HIDDEN_ISSUER = "hidden_issuer"
+    """The leaf alone, below the trusted root, from an authority that no host presents; see `Server.issuer_url`."""
     MISSING_UPPER = "missing_upper"
     """As `deep`, without the upper intermediate."""
     ROOT_NOT_SENT = "root_not_sent"
@@ -209,6 +213,8 @@ class Server:
     tls: TlsRules = TlsRules()
     names: tuple[str, ...] = ()
     """DNS names in the certificate; empty means the scenario's own names and addresses."""
+    issuer_url: str | None = None
+    """Where its leaf says that the issuer can be had (RFC 5280 §4.2.2.1)."""
     backlog_full: bool = False
     """Listen, fill the accept queue with own connections, and never accept."""
 

@@ -13,16 +13,16 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleetprobe.lab.conversation import converse
 from fleetprobe.lab.daemons import by_nginx, dnsmasq_config, dnsmasq_hosts, nginx_config
 from fleetprobe.lab.elsewhere import inside
 from fleetprobe.lab.nameserver import entries_of, serve_names
-from fleetprobe.lab.pki import authority_file, server_file
+from fleetprobe.lab.pki import authority_file, issuer_file, server_file
 from fleetprobe.lab.plan import Plan
-from fleetprobe.lab.scenario import ClientCertificate, Place, Scenario, Server, TlsRules, TlsVersion
+from fleetprobe.lab.scenario import ClientCertificate, Place, Scenario, Server, Step, TlsRules, TlsVersion, Verb
 from fleetprobe.lab.topology import AUTHORITY, DNS_PORT, RESOLVER, namespace_file
 
 _VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1}
@@ -92,6 +92,16 @@ def context_of(pki: Path, scenario: Scenario, server: Server) -> ssl.SSLContext 
         return None
     names = scenario.certificate_names(server)
     return tls_context(server_file(pki, scenario, server), server.tls, names, authority_file(pki))
+
+
+def with_issuer(pki: Path, server: Server) -> Server:
+    """The server with the certificate written out that its steps are to send."""
+    if all(step.verb is not Verb.ISSUER for step in server.steps):
+        return server
+    der = issuer_file(pki).read_bytes()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/pkix-cert\r\nContent-Length: %d\r\n\r\n" % len(der)
+    said = Step(Verb.HEX, (head + der).hex())
+    return replace(server, steps=tuple(said if step.verb is Verb.ISSUER else step for step in server.steps))
 
 
 async def accept_forever(sock: socket.socket, server: Server, context: ssl.SSLContext | None) -> None:
@@ -176,7 +186,7 @@ async def _serve(plan: Plan, ready_fd: int) -> int:
             if not by_nginx(server, plan.nginx):
                 endpoints = [(address, server.port) for address in server.addresses]
                 there = None if server.place is Place.SERVER else namespace_file(Path(plan.state), server.place)
-                await room.open(server, endpoints, context_of(plan.pki, scenario, server), there)
+                await room.open(with_issuer(plan.pki, server), endpoints, context_of(plan.pki, scenario, server), there)
     for address, port in _daemon_endpoints(plan, fleet):
         await _wait_until_open(address, port, daemons)
     os.write(ready_fd, b"ready\n")

@@ -22,6 +22,8 @@ class Pooled:
     der: bytes
     found_at: str
     """`address:port` of the host that presented it, or the kind of file it came from."""
+    presented: bool = True
+    """By a host, in this run or an earlier one: only then it is kept for the next."""
 
 
 class Pool:
@@ -54,11 +56,18 @@ class Pool:
         """Whether nothing new can be said of it; moves it to the end of the queue of those to be forgotten."""
         if sha256 not in self._names or (vouched and sha256 not in self._vouched):
             return False
+        if not self._by_name[self._names[sha256]][sha256].presented:
+            return False
         self._names.move_to_end(sha256)
         return True
 
-    def add(self, name: str, der: bytes, found_at: str, *, vouched: bool = False) -> None:
-        """Keep it, or not: too long a certificate, or a name whose room is taken by better ones."""
+    def add(
+        self, name: str, der: bytes, found_at: str, *, vouched: bool = False, presented: bool = True
+    ) -> None:
+        """Keep it, or not: too long a certificate, or a name whose room is taken by better ones.
+
+        Of one that no host had presented so far, the first that does tells where it was found.
+        """
         if len(der) > MOST_BYTES:
             return
         sha256 = hashlib.sha256(der).hexdigest().upper()
@@ -66,13 +75,17 @@ class Pool:
             self._vouched.add(sha256)
         if sha256 in self._names:
             self._names.move_to_end(sha256)
+            known = self._by_name[self._names[sha256]][sha256]
+            if presented and not known.presented:
+                self._by_name[self._names[sha256]][sha256] = Pooled(sha256, der, found_at)
+                self.learnt = True
             return
         kin: OrderedDict[str, Pooled] = self._by_name.setdefault(name, OrderedDict())
         if len(kin) >= MOST_OF_A_NAME and not self._push_out(kin, vouched=vouched):
             return
-        kin[sha256] = Pooled(sha256, der, found_at)
+        kin[sha256] = Pooled(sha256, der, found_at, presented)
         self._names[sha256] = name
-        self.learnt = True
+        self.learnt = self.learnt or presented
         if len(self._names) > MOST:
             self._forget(next((one for one in self._names if one not in self._vouched), next(iter(self._names))))
 

@@ -57,7 +57,7 @@ def amended(
     if result["code"] in replaces:
         if result["code"] != first.code or first.confidence is Confidence.PROVEN:
             fields.update(layer=first.layer, code=first.code)
-            fields.update(concluded(first, _target(result), {**result, **fields}))
+            fields.update(concluded(first, target_of(result), {**result, **fields}))
             fields["addresses"] = [_address(one, result, first) for one in result["addresses"]]
     else:
         rest = list(judged)
@@ -75,7 +75,7 @@ def amended(
 
 def overruled(result: Mapping[str, Any], fields: Row, finding: Finding) -> Row:
     """The fields of an amendment, by which another finding becomes the verdict in place of the one there is."""
-    told = concluded(finding, _target(result), {**result, **fields})
+    told = concluded(finding, target_of(result), {**result, **fields})
     return {**fields, "state": str(finding.state), **told}
 
 
@@ -98,7 +98,7 @@ def _address(one: Mapping[str, Any], result: Mapping[str, Any], finding: Finding
     return {**one, "code": finding.code} if decides else one
 
 
-def _target(result: Mapping[str, Any]) -> Target:
+def target_of(result: Mapping[str, Any]) -> Target:
     """The target as far as commands to copy need it."""
     return Target(
         service=result["service"],

@@ -117,6 +117,11 @@ def concluded(finding: Finding, target: Target, row: Mapping[str, Any]) -> Row:
     }
 
 
+def fix_commands(code: str, target: Target, row: Mapping[str, Any], more: Mapping[str, str | None]) -> list[str]:
+    """The commands that mend a code, filled with what the row says and with `more`, values by placeholder."""
+    return _commands(CODES[code].fix_commands, {**_values(target, row), **more})
+
+
 def _plain(verdict: Verdict) -> str:
     if verdict.state is State.OK:
         return f"every layer passes: {' '.join(verdict.proven_layers)}"

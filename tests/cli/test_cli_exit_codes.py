@@ -13,8 +13,10 @@ from typing import Any
 
 import jsonschema
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.cli.program import FLEETPROBE, closed_port, environment, listener, port_of, records, run, start
+from tests.layers.chain_world import authority
 
 
 def kinds(text: str) -> list[str]:
@@ -44,6 +46,27 @@ def test_one_when_a_target_failed() -> None:
         done = run("scan", f"127.0.0.1:{port}")
     assert done.returncode == 1
     assert records(done.stdout)[1]["code"] == "tcp.refused"
+
+
+def test_two_and_nothing_sent_when_the_list_of_intermediates_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "list.pem"
+    path.write_text("# a list\n-----BEGIN CERTIFICATE-----\n")
+    with listener() as server:
+        done = run("scan", "--intermediates", str(path), f"tcp://127.0.0.1:{port_of(server)}")
+        assert not accepted(server)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"fleetprobe: the list {path} is broken: line 2 begins no certificate in PEM\n"
+
+
+def test_what_a_list_of_intermediates_brought_stands_in_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "list.pem"
+    path.write_bytes(authority("Root").certificate.public_bytes(Encoding.PEM))
+    with listener() as server:
+        done = run("scan", "--intermediates", str(path), f"tcp://127.0.0.1:{port_of(server)}")
+    facts = records(done.stdout)[0]["vantage_facts"]
+    assert facts["intermediates"].items() >= {"source": str(path), "count": 1, "skipped": 0}.items()
+    assert len(facts["intermediates"]["sha256"]) == 64
+    assert facts["pool"] == {"source": None, "count": 0}
 
 
 def test_two_and_one_clear_line_when_no_line_names_a_target() -> None:

@@ -265,6 +265,16 @@ def test_changed_hellos_are_drawn_in_turn(key: str, witness: str, label: str) ->
         assert dict(witness_facts({key: wrong}, UNICODE))[label].isprintable()
 
 
+def test_what_was_fetched_is_drawn_in_turn() -> None:
+    told = [{"url": "http://ca.test/\x1b[2J", "outcome": "redirect"}, {"url": "http://ca.test/b", "outcome": "issuer"}]
+    assert witness_of({"aia": told}) == "aia"
+    drawn_words = dict(witness_facts({"aia": told}, UNICODE))["fetched"]
+    assert drawn_words.endswith("redirect, http://ca.test/b issuer")
+    assert drawn_words.isprintable()
+    for wrong in (None, 7, "x", [None, 7], [{"url": {"a": 1}}]):
+        assert all(words.isprintable() for _, words in witness_facts({"aia": wrong}, UNICODE))
+
+
 @pytest.mark.parametrize("wrong", [None, 7, "x", {}, [None, 3, {"size_bytes": [1]}], [{"met": {"a": 1}}]])
 def test_odd_hellos_do_no_harm(wrong: object) -> None:
     for facts in ({"hellos": wrong}, {"hellos": wrong, "failed": wrong, "failed_bytes": wrong}):
@@ -278,7 +288,7 @@ def test_sockets_are_listed_only_when_a_witness_opened_some() -> None:
 @pytest.mark.parametrize("width", [40, 60, 80])
 @pytest.mark.parametrize("marks", [UNICODE, ASCII])
 def test_the_view_of_a_silent_target_keeps_to_the_width_and_to_the_signs(marks: Marks, width: int) -> None:
-    text = drawn(ladder_view(silent(), marks, width), width)
+    text = drawn(ladder_view({**silent(), "repro": []}, marks, width), width)
     assert all(len(line) <= width for line in text.splitlines())
     assert marks is UNICODE or text.isascii()
 

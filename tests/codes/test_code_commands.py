@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetprobe.codes.code import Code, Severity
-from fleetprobe.codes.command import GET, HANDSHAKE, PLACEHOLDERS, fill
+from fleetprobe.codes.command import CHAIN_FILE, CHAIN_INSTALLED, GET, HANDSHAKE, PLACEHOLDERS, fill
 from fleetprobe.codes.table import ROWS
 
 Values = Mapping[str, str | int | None]
@@ -21,6 +21,7 @@ NAME_TARGET: Values = {
     "host": "web.example", "address": "192.0.2.10", "port": 443, "name": "web.example",
     "sni": "web.example", "path": "/health?full=1&x=2", "service": "https", "family": 4,
     "mtu": 1400, "mss": 1360, "mss4": 1360, "mss6": None, "gateway": "192.0.2.1",
+    "chain": "fixes/AB.pem", "anchors": "/etc/our root.pem",
 }
 LITERAL_TARGET: Values = {
     "host": "2001:db8::10", "address": "2001:db8::10", "port": 443, "name": None,
@@ -34,7 +35,8 @@ LOOKING_TOOLS = {
 MENDING_TOOLS = {"sudo sysctl -w", "sudo nft add", "sudo nft insert", "sudo timedatectl set-ntp",
                  "sudo ip -{family} route flush cache", "sudo resolvectl flush-caches", "ulimit -Sn",
                  "sudo iptables -t mangle -A FORWARD", "sudo ip6tables -t mangle -A FORWARD",
-                 "sudo ip route add {bare}"}
+                 "sudo ip route add {bare}",
+                 CHAIN_FILE, CHAIN_INSTALLED}
 CHANGES = re.compile(
     r"\b(rm|mv|dd|kill|pkill|reboot|shutdown|mkfs|add|del|delete|set|change|replace|insert|flush|restart|stop)\b"
     r"|sysctl -w|\bss -\w*K|flush-caches|>(?!/dev/null)|[;&`]|\$\((?!\()"

@@ -23,14 +23,17 @@ LIFE: Life = (NOW - 30 * DAY, NOW + 300 * DAY)
 OVER: Life = (NOW - 30 * DAY, NOW - DAY)
 
 
-def authority(name: str, issuer: Issued | None = None, *, life: Life = LIFE, twin: Issued | None = None) -> Issued:
+def authority(
+    name: str, issuer: Issued | None = None, *, life: Life = LIFE, twin: Issued | None = None,
+    issuer_urls: Sequence[str] = (),
+) -> Issued:
     """A CA; with `twin` it has that one's key."""
-    return issue_authority(name, issuer, life, Rights(), twin.key if twin else None)
+    return issue_authority(name, issuer, life, Rights(), twin.key if twin else None, issuer_urls)
 
 
-def leaf(issuer: Issued | None, *, life: Life = LIFE) -> Issued:
+def leaf(issuer: Issued | None, *, life: Life = LIFE, issuer_urls: Sequence[str] = ()) -> Issued:
     """The certificate of a server."""
-    return issue_leaf("x.lab.test", issuer, life, Use(names=("x.lab.test",)))
+    return issue_leaf("x.lab.test", issuer, life, Use(names=("x.lab.test",), issuer_urls=issuer_urls))
 
 
 def der(one: Issued | x509.Certificate) -> bytes:

@@ -15,7 +15,7 @@ from fleetprobe.layers.starttls import judge
 from fleetprobe.layers.starttls.dialogues import DIALOGUES
 from fleetprobe.layers.starttls.facts import UpgradeFacts
 from fleetprobe.layers.starttls.talk import Caller, Question, Reply, Stage, Word
-from fleetprobe.layers.tls import exchange
+from fleetprobe.layers.tls import aia, exchange
 from fleetprobe.layers.tls import layer as tls
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.offer import asked_name
@@ -117,5 +117,5 @@ LAYER = replace(
     judge=judge.judge,
     emits=judge.EMITS,
     # A hello alone, as the other witnesses of TLS say it, is not what these services wait for.
-    witnesses=(Witness(name="again", when=exchange.SILENT | {"app.no_banner"}),),
+    witnesses=(Witness(name="again", when=exchange.SILENT | {"app.no_banner"}), aia.WITNESS),
 )

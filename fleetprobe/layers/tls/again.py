@@ -36,7 +36,7 @@ async def judge_again(
     ders = {one.sha256: der for der, one in known.items()}
     label, ca_file = recorded.get("trust", SYSTEM), recorded.get("ca_file")
     others = [name for name in recorded.get("trusts", ()) if name != label]
-    file = _file(label, policy.trust) if ca_file is None else ca_file
+    file = file_of(label, policy.trust) if ca_file is None else ca_file
     seen = Handshake(started_s=0.0, ended_s=0.0, chain_der=tuple(presented), verify_errors=errors)
     facts = TlsFacts(
         address=recorded["address"],
@@ -55,6 +55,6 @@ async def judge_again(
     return (*told, *elsewhere), {"repair": facts.repair.record()} if facts.repair else {}
 
 
-def _file(label: str, trust: Trust) -> str | None:
+def file_of(label: str, trust: Trust) -> str | None:
     """What `Net.verify` takes for a label of this run; None, the run's first store, where nobody knows it."""
     return next((store.file for store in (*trust.of_run, *trust.known) if store.label == label), None)

@@ -13,7 +13,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from fleetprobe.layers.tls.extensions import BrokenNames, Extensions, extensions_of
 from fleetprobe.layers.tls.signature import verifies
@@ -24,6 +24,7 @@ _CACHED = 1024
 _CACHED_BYTES = 8 * 1024
 _NAMES_SHOWN = 64
 _LIMITS_READ = 64
+_URLS_READ, _URL_CHARS = 4, 1024
 TEXT_CHARS = 512
 """Names longer than this are cut in the record."""
 _PURPOSES = {
@@ -77,6 +78,8 @@ class Certificate:
     """Its extended key usages, by name where they have one; none: any."""
     must_staple: bool = False
     """It promises a stapled OCSP answer (RFC 7633)."""
+    issuer_urls: tuple[str, ...] = ()
+    """Where its issuer can be had (caIssuers, RFC 5280 §4.2.2.1), as it says itself: at most 4, any text."""
     strict_faults: tuple[int, ...] = ()
     """X509_V_ERR numbers that a strict reading of RFC 5280 has against it as a part of a chain; see `strict`."""
     unread: tuple[str, ...] = ()
@@ -189,6 +192,7 @@ class _Reader:
             signs_certificates=_signs_certificates(extensions),
             purposes=_purposes(extensions),
             must_staple=_must_staple(extensions),
+            issuer_urls=_issuer_urls(extensions),
             strict_faults=strict_faults(certificate, extensions),
             unread=extensions.unread,
         )
@@ -254,6 +258,17 @@ def _hex(identifier: bytes | None) -> str | None:
 def _must_staple(extensions: Extensions) -> bool:
     features = extensions.get(x509.TLSFeature)
     return features is not None and x509.TLSFeatureType.status_request in features
+
+
+def _issuer_urls(extensions: Extensions) -> tuple[str, ...]:
+    offered = extensions.get(x509.AuthorityInformationAccess)
+    urls = (
+        one.access_location.value for one in list(offered or ())[:_LIMITS_READ]
+        if one.access_method == AuthorityInformationAccessOID.CA_ISSUERS
+        and isinstance(one.access_location, x509.UniformResourceIdentifier)
+    )
+    # Half a URL would be another one.
+    return tuple(url for url in urls if len(url) <= _URL_CHARS)[:_URLS_READ]
 
 
 def _key(certificate: x509.Certificate) -> tuple[str, int | None]:

@@ -116,7 +116,8 @@ def _trust(facts: TlsFacts, path: Sequence[Certificate]) -> Sequence[Finding]:
         return [another]
     wanted = path[-1].issuer if path else "unknown"
     summary = f"no issuer found for the chain of {facts.address}: wanted {show(wanted)}"
-    more: dict[str, Any] = {**evidence, "issuer_wanted": wanted[:TEXT_CHARS]}
+    offered = bool(path) and bool(path[-1].issuer_urls)
+    more: dict[str, Any] = {**evidence, "issuer_wanted": wanted[:TEXT_CHARS], "aia_offered": offered}
     if path and path[-1].issuer_key_id:
         more["issuer_key_id"] = path[-1].issuer_key_id
     return [found("tls.issuer_unknown", summary, more, confidence=Confidence.INFERRED, settled=False)]

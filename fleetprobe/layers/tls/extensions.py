@@ -28,7 +28,7 @@ _FIELDS: Final[Mapping[type[x509.ExtensionType], str]] = {
     _San: "subject_alternative_name",
 }
 """What OpenSSL reads before it uses a certificate: it finds no issuer (20) where one is broken or there twice."""
-_OPTIONAL: Final = x509.TLSFeature
+_OPTIONAL: Final = (x509.TLSFeature, x509.AuthorityInformationAccess)
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87
 """Choices of GeneralName (RFC 5280 §4.2.1.6)."""
 
@@ -72,7 +72,7 @@ def _one_by_one(der: bytes) -> Extensions:
     critical: set[type[x509.ExtensionType]] = set()
     unread = []
     names: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
-    kinds: tuple[type[x509.ExtensionType], ...] = (*_FIELDS, _OPTIONAL)
+    kinds: tuple[type[x509.ExtensionType], ...] = (*_FIELDS, *_OPTIONAL)
     for kind in kinds:
         found = listed.get(_content(kind.oid), ())
         value = _alone(der, found[0].whole) if len(found) == 1 else None
@@ -80,7 +80,7 @@ def _one_by_one(der: bytes) -> Extensions:
             values[kind] = value
         elif kind is _San and found:
             names = _bare_names(found[0].value if len(found) == 1 else b"")
-        elif found and kind is not _OPTIONAL:
+        elif found and kind not in _OPTIONAL:
             unread.append(_FIELDS[kind])
         if found and found[0].critical:
             critical.add(kind)

@@ -53,6 +53,7 @@ class TlsFacts:
     | trust_anchor | {subject, sha256, not_after} | where that path ends, when nothing is wrong with it but dates |
     | ca_file | text | the bundle that the target trusts in place of the run's |
     | repair | {install_sha256, missing, verify_code, trust_anchor or untrusted_root} | the best path there is |
+    | repair.fix_file, .fix_refused | text | with `--fix-dir`: its file, or why there is none; added by `mend.py` |
     | verify_errors | list of {code, depth} | X509_V_ERR numbers in the order OpenSSL met them |
     | trust | text | the label of the store that it was verified against, which decides |
     | trusts | {label: {verify_errors, trust_anchor}} | the same for each, where the target names several |

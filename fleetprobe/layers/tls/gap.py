@@ -33,7 +33,7 @@ def _told(facts: TlsFacts, repair: Repair) -> Iterator[Finding]:
         yield found("tls.missing_intermediate", summary, evidence, confidence=Confidence.PROVEN, settled=in_date)
     if repair.root is not None:
         root, at = show(repair.root.subject), repair.root_found_at
-        where = f", which {_seen_at(at)}" if at else ""
+        where = f"; {_seen_at(at)}" if at else ""
         summary = f"the chain of {facts.address} ends in an untrusted root ({root}){where}"
         yield found("tls.untrusted_root", summary, evidence, confidence=Confidence.PROVEN, settled=False)
 

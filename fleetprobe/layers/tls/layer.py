@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleetprobe.layer import Ground, Layer, Witness
-from fleetprobe.layers.tls import chain, default_certificate, exchange, large_hello, other_name, other_offer
+from fleetprobe.layers.tls import aia, chain, default_certificate, exchange, large_hello, other_name, other_offer
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
@@ -54,7 +54,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
     text = ground.address.text
     address = f"[{text}]:{target.port}" if ":" in text else f"{text}:{target.port}"
     pool(net, certificates, held_by, ders, address)
-    return TlsFacts(
+    seen = TlsFacts(
         address=address,
         server_name=asked_name(target),
         handshake=handshake,
@@ -72,6 +72,7 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
             if errors and affordable else None
         ),
     )
+    return aia.in_doubt(ground, seen)
 
 
 LAYER = Layer(
@@ -81,7 +82,7 @@ LAYER = Layer(
     emits=EMITS | large_hello.EMITS | other_name.EMITS | other_offer.EMITS | default_certificate.EMITS,
     duration="tls_handshake_duration_ms",
     everywhere=False,
-    witnesses=(Witness(name="again", when=exchange.SILENT),),
+    witnesses=(Witness(name="again", when=exchange.SILENT), aia.WITNESS),
     # A chain that is too large or too dear ends the handshake, and with it the climb.
     goes_on=chain.EMITS - exchange.EMITS,
 )

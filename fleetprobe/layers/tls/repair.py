@@ -15,6 +15,7 @@ from fleetprobe.layers.tls.certificate import TEXT_CHARS, Certificate, Read, iso
 from fleetprobe.layers.tls.graph import BAD_SIGNATURE, NO_ISSUER, name_key, named_issuers
 from fleetprobe.layers.tls.signature import signed_by
 from fleetprobe.net.interface import Net
+from fleetprobe.net.pool import Pooled
 
 SELF_SIGNED_IN_CHAIN: Final = 19
 EXPIRED: Final = 10
@@ -93,15 +94,18 @@ def pool(net: Net, presented: Sequence[Read], trusted: frozenset[str], ders: Map
 
 async def repair(
     presented: Sequence[Read], errors: Sequence[tuple[int, int]], ders: Mapping[str, bytes],
-    net: Net, ca_file: str | None, as_of: datetime,
+    net: Net, ca_file: str | None, as_of: datetime, lent: Sequence[Pooled] = (),
 ) -> Repair | None:
-    """The best path there is when OpenSSL's one ends nowhere or leads through an issuer out of date; else None."""
+    """The best path there is when OpenSSL's one ends nowhere or leads through an issuer out of date; else None.
+
+    `lent` is looked at beside the pool, which may have no room left for a name.
+    """
     leaf = presented[0] if presented else None
     endless = any(code in _WITHOUT_END for code, _ in errors)
     aged = any(code == EXPIRED and depth > 0 for code, depth in errors)
     if not isinstance(leaf, Certificate) or leaf.self_signed or not (endless or aged):
         return None
-    search = _Search(presented, dict(ders), net, ca_file, as_of)
+    search = _Search(presented, dict(ders), net, ca_file, as_of, lent)
     best: Repair | None = None
     async for candidate in search.repairs(leaf):
         if best is None or search.rank(candidate) < search.rank(best):
@@ -125,6 +129,7 @@ class _Search:
     net: Net
     ca_file: str | None
     as_of: datetime
+    lent: Sequence[Pooled]
     found_at: dict[str, str] = field(default_factory=dict)
     """Of what the host does not present itself."""
     signatures: int = 0
@@ -183,7 +188,7 @@ class _Search:
                 yield issuer
 
     def _named(self, child: Certificate) -> Sequence[Certificate]:
-        pooled = self.net.pool.named(name_key(child.issuer))
+        pooled = (*self.lent, *self.net.pool.named(name_key(child.issuer)))
         sent = self._sent
         for one in pooled:
             if one.sha256 not in sent:
