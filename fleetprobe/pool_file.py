@@ -21,6 +21,7 @@ from fleetprobe.net.pool import MOST_BYTES, Pool
 FOUND_AT: Final = "an earlier run"
 _MOST_FILE_BYTES: Final = 128 << 20
 _SUBJECT: Final = b"# subject "
+_VOUCHED: Final = b"# has led to a trust anchor"
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _HEAD: Final = b"# CA certificates that hosts have presented. They are not trusted by standing here.\n"
 
@@ -42,8 +43,8 @@ def default_path() -> Path | None:
 def load(path: Path, into: Pool) -> int:
     """Add what the file holds and give its number; a file that is not there holds nothing. Raises UnusablePool."""
     added = 0
-    for name, der in _kept(path):
-        into.add(name, der, FOUND_AT)
+    for name, der, vouched in _kept(path):
+        into.add(name, der, FOUND_AT, vouched=vouched)
         added += 1
     return added
 
@@ -66,7 +67,7 @@ def save(path: Path, pool: Pool) -> None:
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(_HEAD)
-                file.writelines(_entry(one.der) for one in both)
+                file.writelines(_entry(one.der, vouched=both.vouched(one.sha256)) for one in both)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -78,17 +79,21 @@ def save(path: Path, pool: Pool) -> None:
         raise UnusablePool(f"the pool {path!s:.200} cannot be written: {no.strerror}") from no
 
 
-def _entry(der: bytes) -> bytes:
+def _entry(der: bytes, *, vouched: bool) -> bytes:
     found = read(der)
     subject = name_key(found.subject) if isinstance(found, Certificate) else ""
     quoted = ascii_json(orjson.dumps(subject))
     encoded = base64.encodebytes(der)
-    return b"%s%s\n%s\n%s%s\n" % (_SUBJECT, quoted, _BEGIN, encoded, _END)
+    led = _VOUCHED + b"\n" if vouched else b""
+    return b"%s%s\n%s%s\n%s%s\n" % (_SUBJECT, quoted, led, _BEGIN, encoded, _END)
 
 
-def _kept(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and certificates. A name that stands before its certificate saves reading it; any PEM file will do."""
+def _kept(path: Path) -> Iterator[tuple[str, bytes, bool]]:
+    """Names, certificates, and whether they have led to an anchor in an earlier run, so that they are tried first.
+
+    A name that stands before its certificate saves reading it; any PEM file will do."""
     subject: str | None = None
+    vouched = False
     body: list[bytes] | None = None
     for line in _lines(path):
         text = line.strip()
@@ -96,14 +101,16 @@ def _kept(path: Path) -> Iterator[tuple[str, bytes]]:
             with suppress(orjson.JSONDecodeError):
                 told = orjson.loads(text[len(_SUBJECT) :])
                 subject = told if isinstance(told, str) else None
+        elif text == _VOUCHED:
+            vouched = True
         elif text == _BEGIN:
             body = []
         elif text == _END and body is not None:
             with suppress(ValueError):
                 der = base64.b64decode(b"".join(body), validate=True)
                 if name := subject or _subject(der):
-                    yield name, der
-            subject, body = None, None
+                    yield name, der, vouched
+            subject, body, vouched = None, None, False
         elif body is not None and sum(map(len, body)) < 2 * MOST_BYTES:
             body.append(text)
 
