@@ -20,6 +20,7 @@ from fleetprobe.net.pool import MOST_BYTES, Pool
 
 FOUND_AT: Final = "an earlier run"
 _MOST_FILE_BYTES: Final = 128 << 20
+_MOST_LINES: Final = 2 * MOST_BYTES // 64
 _SUBJECT: Final = b"# subject "
 _VOUCHED: Final = b"# has led to a trust anchor"
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
@@ -46,6 +47,8 @@ def load(path: Path, into: Pool) -> int:
     for name, der, vouched in _kept(path):
         into.add(name, der, FOUND_AT, vouched=vouched)
         added += 1
+    if not added and (words := next(_lines(path), b"")) and words != _HEAD:
+        raise UnusablePool(f"the pool {path!s:.200} holds something, and no certificate: it would be overwritten")
     return added
 
 
@@ -53,8 +56,9 @@ def save(path: Path, pool: Pool) -> None:
     """Write what the pool holds, beside what another run may have written since. Raises UnusablePool.
 
     The file is replaced as a whole, so that a reader sees the old one or the new one. Of two runs that end at the
-    same moment one may lose what it has learnt; it will learn it again.
+    same moment one may lose what it has learnt; it will learn it again. A link is followed, the mode kept.
     """
+    path = Path(os.path.realpath(path))
     both = Pool()
     load(path, both)
     for one in (one for one in pool if one.presented):
@@ -66,6 +70,8 @@ def save(path: Path, pool: Pool) -> None:
         fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(fd, "wb") as file:
+                if path.exists():
+                    os.fchmod(fd, stat.S_IMODE(path.stat().st_mode))
                 file.write(_HEAD)
                 file.writelines(_entry(one.der, vouched=both.vouched(one.sha256)) for one in both)
                 file.flush()
@@ -111,7 +117,7 @@ def _kept(path: Path) -> Iterator[tuple[str, bytes, bool]]:
                 if name := subject or _subject(der):
                     yield name, der, vouched
             subject, body, vouched = None, None, False
-        elif body is not None and sum(map(len, body)) < 2 * MOST_BYTES:
+        elif body is not None and text and len(body) < _MOST_LINES:
             body.append(text)
 
 
