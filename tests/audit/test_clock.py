@@ -65,7 +65,11 @@ def dated(code: str, start_days: float, end_days: float) -> dict[str, Any]:
     out = {
         "not_before": (NOW + timedelta(start_days)).isoformat(), "not_after": (NOW + timedelta(end_days)).isoformat(),
     }
-    return {"code": code, "layers": [{"layer": "tls", "facts": {"out_of_date": [out]}}]}
+    return {"code": code, "findings": [], "layers": [{"layer": "tls", "facts": {"out_of_date": [out]}}]}
+
+
+def beside(row: dict[str, Any], code: str, severity: str, **facts: Any) -> dict[str, Any]:
+    return {**row, "findings": [{"code": code, "severity": severity, "facts": facts}]}
 
 
 def test_dates_that_the_servers_would_accept_are_excused_and_no_others() -> None:
@@ -77,7 +81,22 @@ def test_dates_that_the_servers_would_accept_are_excused_and_no_others() -> None
     assert not two_days.excuses(dated("tls.name_mismatch", 1, 90))
     assert clocks(*[-2 * 86400.0] * 4).excuses(dated("tls.expired", -90, -1))
     assert not clocks(0, 0, 0, 0).excuses(dated("tls.not_yet_valid", 0.01, 90))
-    assert not two_days.excuses({"code": "tls.expired", "layers": [{"layer": "tls", "facts": {}}]})
+    assert not two_days.excuses(
+        {"code": "tls.expired", "findings": [], "layers": [{"layer": "tls", "facts": {}}]}
+    )
+
+
+def test_a_clock_excuses_nothing_beside_which_something_else_failed() -> None:
+    behind, row = clocks(*[-2 * 86400.0] * 4), dated("tls.expired", -90, -1)
+    assert behind.excuses(beside(row, "tls.root_sent", "warn"))
+    assert not behind.excuses(beside(row, "tls.name_mismatch", "fail"))
+    assert not behind.excuses(beside(row, "tls.issuer_unknown", "fail"))
+    assert not behind.excuses(beside(row, "tls.not_yet_valid", "fail", out_of_date=[{"depth": 1}]))
+
+
+def test_only_those_servers_are_counted_that_agree() -> None:
+    seen = clocks(7200, 7200, 7200, 7190, 0)
+    assert (seen.ahead_s, seen.servers) == (7200, 4)
 
 
 def vouched(name: str, issuer: str = "CN=Box", code: str = "tls.issuer_unknown", *also: str) -> dict[str, Any]:
