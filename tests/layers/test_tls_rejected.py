@@ -80,7 +80,7 @@ REJECTED: dict[str, tuple[TlsFacts, list[str]]] = {
             (7, 2), presented=(*PATH[:3], NEW_ROOT),
             trials=(Trial(UPPER.sha256, ROOT.sha256, False), Trial(UPPER.sha256, NEW_ROOT.sha256, True)),
         ),
-        ["tls.untrusted_root"],
+        ["tls.issuer_unknown"],
     ),
     "too long": (facts((22, 101), (20, 101)), ["tls.chain_oversize"]),
     "an issuer that is no CA, and all that follows": (
@@ -106,7 +106,10 @@ REJECTED: dict[str, tuple[TlsFacts, list[str]]] = {
         facts((20, 2), (26, 0)),
         ["tls.issuer_unknown", "tls.wrong_usage"],
     ),
-    "an own signature and other purposes": (facts((18, 0), (26, 0)), ["tls.self_signed", "tls.wrong_usage"]),
+    "an own signature and other purposes": (
+        facts((18, 0), (26, 0), path=(replace(LEAF, self_signed=True),)),
+        ["tls.self_signed", "tls.wrong_usage"],
+    ),
     "a number that nobody knows beside one that is known": (
         facts((25, 2), (105, 1)),
         ["tls.path_length", "tls.rejected_by_verifier"],

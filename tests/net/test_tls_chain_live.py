@@ -41,6 +41,7 @@ SHOWN: dict[Kind, tuple[tuple[tuple[int, int], ...], str, list[str | None]]] = {
     Kind.UNTRUSTED_ROOT: (((19, 2),), "012", ["tls.untrusted_root"]),
     Kind.UNKNOWN_ISSUER: (((20, 0), (21, 0)), "0", ["tls.issuer_unknown"]),
     Kind.MISSING_INTERMEDIATE: (((20, 0), (21, 0)), "0", ["tls.issuer_unknown"]),
+    Kind.HIDDEN_ISSUER: (((20, 0), (21, 0)), "0", ["tls.issuer_unknown"]),
     Kind.MISSING_UPPER: (((20, 1),), "01", ["tls.issuer_unknown"]),
     Kind.MISSING_BOTH: (((20, 0), (21, 0)), "0", ["tls.issuer_unknown"]),
     Kind.ROOT_NOT_SENT: (((20, 1),), "01", ["tls.issuer_unknown"]),
