@@ -198,6 +198,9 @@ def _name(facts: TlsFacts, leaf: Certificate) -> Finding | None:
         return None
     only = f", only for {show(', '.join(missed.near[:3]))}" if missed.near else ""
     summary = f"the certificate of {facts.address} is not for {show(facts.server_name)}{only}"
+    if missed.reason == "cn_only":
+        summary = f"the certificate of {facts.address} has {show(facts.server_name)} as its common name alone, "
+        summary += "which clients do not look at"
     near = [name[:256] for name in missed.near]
     return found("tls.name_mismatch", summary, {"reason": missed.reason, "near": near})
 

@@ -97,7 +97,7 @@ def _namesake(facts: TlsFacts, child: Certificate, depth: int) -> Finding:
 
 
 def _too_long(facts: TlsFacts, depth: int) -> Finding:
-    """Our own limit, which lies above that of Firefox and of rustls (6) and below that of OpenSSL's clients (100)."""
+    """Our limit is that of OpenSSL's clients; Firefox and rustls stop at 6."""
     summary = f"the chain of {facts.address} has more than {MOST_CAS} CAs above its leaf: some clients stop at 6"
     sizes = {"too": "long", "limit": MOST_CAS, "certificates": len(facts.handshake.chain_der), "depth": depth}
     return found("tls.chain_oversize", summary, {**_codes(facts), **sizes}, confidence=Confidence.INFERRED)
