@@ -246,13 +246,21 @@ def test_the_result_of_ldap_is_named_by_its_number() -> None:
     assert (finding.summary or "").endswith("refuses the upgrade to TLS: result 52")
 
 
-def test_an_error_of_mysql_in_the_place_of_tls_is_a_refusal() -> None:
+@pytest.mark.parametrize("sequence", [1, 2])
+@pytest.mark.parametrize("at_once", [True, False], ids=["there before our hello", "behind our hello"])
+def test_an_error_of_mysql_in_the_place_of_tls_is_a_refusal(sequence: int, at_once: bool) -> None:
+    error = mysql_no(3159, b"#08S01no", sequence)
     late = Handshake(
         started_s=0.0, ended_s=0.01, fault=Fault(Event.ERROR, detail="tls"), bytes_received=40, heard_s=0.01,
-        first_bytes=mysql_no(3159, b"#08S01no", 2),
+        first_bytes=error,
     )
-    finding, _ = said("mysql", *TALKS["mysql"], tls=late)
+    finding, _ = said("mysql", *TALKS["mysql"], *([Say(error, after_ms=0.0)] if at_once else []), tls=late)
     assert (finding.code, finding.facts["how"]) == ("tls.starttls_refused", "refused")
+
+
+def test_an_error_of_mysql_before_our_request_is_no_answer_to_it() -> None:
+    finding, _ = said("mysql", Say(mysql() + mysql_no(3159, b"#08S01no", 2)), Hear(), Mute())
+    assert finding.code == "tls.starttls_injected"
 
 
 @pytest.mark.parametrize(("service", "script"), [

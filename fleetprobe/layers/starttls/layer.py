@@ -57,6 +57,9 @@ class _Talk:
         unasked = b""
         for question in dialogue.questions:
             if question.stage is Stage.UPGRADE:
+                if not question.answered:
+                    # Later it may be a refusal of what we are about to ask for.
+                    await self._look_once_more()
                 unasked = dialogue.unasked(self._buffer)
             if asked := question.say(caller):
                 await self._conversation.say(asked, self._until_s)
@@ -68,7 +71,8 @@ class _Talk:
         word = reply.word if reply else None
         if word is Word.READY:
             self._before.pop()
-            await self._look_once_more()
+            if question.answered:
+                await self._look_once_more()
         return UpgradeFacts(
             service=service, stage=question.stage, word=word, said=said, before=b"".join(self._before),
             ending=self._conversation.ending(self._phase(question, reply, said)),

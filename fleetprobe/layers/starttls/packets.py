@@ -80,13 +80,16 @@ def _mysql_request(_: Caller) -> bytes:
 
 
 def mysql_error(data: bytes) -> bool:
-    """Whether this is the beginning of an ERR packet behind our request, in the place of TLS."""
-    return len(data) > _PACKET_HEAD and data[3] == 2 and data[_PACKET_HEAD] == _ERROR
+    """Whether this is the beginning of an ERR packet behind our request, in the place of TLS.
+
+    Our request was packet 1; who did not take it for one, such as a proxy, counts from its own greeting.
+    """
+    return len(data) > _PACKET_HEAD and data[3] in (1, 2) and data[_PACKET_HEAD] == _ERROR
 
 
 MYSQL = Dialogue((
     Question(Stage.GREETING, nothing, _mysql),
-    Question(Stage.UPGRADE, _mysql_request, lambda _: Reply(Word.READY, 0)),
+    Question(Stage.UPGRADE, _mysql_request, lambda _: Reply(Word.READY, 0), answered=False),
 ))
 
 

@@ -68,6 +68,8 @@ class Question:
     stage: Stage
     say: Callable[[Caller], bytes]
     read: Reader
+    answered: bool = True
+    """False: the next thing to be said is our ClientHello, and what comes in the place of TLS is read there."""
 
 
 @dataclass(frozen=True, slots=True)
