@@ -178,6 +178,9 @@ def test_an_agreement_before_the_question_is_an_injection(service: str, script: 
         Hear(b"f2"), Say(b"f2 OK\r\n"),
     ]),
     ("xmpp", [Hear(b"to="), Say(STREAM + b" \n"), Hear(b"<starttls"), Say(PROCEED)]),
+    ("imap", [
+        Say(b"* OK\r\n"), Hear(b"f1"), Say(b"*  CAPABILITY  STARTTLS\r\nf1 OK\r\n"), Hear(b"f2"), Say(b"f2 OK\r\n"),
+    ]),
     ("ftp", [Say(b"120 wait\r\n220 x\r\n"), Hear(b"AUTH"), Say(b"234 go\r\n")]),
     ("smtp", [Say(b"220-a\n220 b\n"), Hear(b"EHLO"), Say(b"250-x\n250 starttls\n"), Hear(b"STARTTLS"), Say(b"220\n")]),
     ("xmpp", [
@@ -267,7 +270,12 @@ def test_an_error_of_mysql_before_our_request_is_no_answer_to_it() -> None:
     ("smtp", [Say(b"554 5.7.1 go away\r\n")]),
     ("smtp", [Say(b"421 busy\r\n"), Close()]),
     ("smtp", [Say(GREETING), Hear(b"EHLO"), Say(b"451 later\r\n")]),
+    ("smtp", [Say(GREETING), Hear(b"EHLO"), Say(b"550 5.7.1 Access denied\r\n")]),
+    ("smtp", [Say(GREETING), Hear(b"EHLO"), Say(b"554 5.7.1 Client host rejected: Access denied\r\n")]),
     ("imap", [Say(b"* BYE busy\r\n")]),
+    ("imap", [Say(b"* OK\r\n"), Hear(b"f1"), Say(b"* OK wait\r\n* BYE busy\r\n"), Close()]),
+    ("imap", [*TALKS["imap"][:-1], Say(b"* bye busy\r\n"), Close()]),
+    ("mysql", [Say(mysql_no(sequence=1))]),
     ("pop3", [Say(b"-ERR [SYS/TEMP] busy\r\n")]),
     ("ftp", [Say(b"421 too many users\r\n")]),
     ("postgres", [Hear(), Say(b"Ecould not fork new process for connection: x\n\0")]),
@@ -283,6 +291,45 @@ def test_a_service_that_turns_us_away_says_nothing_of_tls(service: str, script: 
     assert facts.record()["said"]
     if service == "xmpp":
         assert "host-unknown" in (finding.summary or "")
+    if service == "imap":
+        assert (finding.summary or "").lower().endswith('turns us away: "* bye busy"')
+
+
+FTP_GREETING = b"220 ProFTPD FTP Server ready\r\n"
+MAIL_GREETING = b"220 mx.test ESMTP Postfix\r\n"
+
+
+@pytest.mark.parametrize(("service", "script", "words"), [
+    ("smtp", [Say(FTP_GREETING), Hear(b"EHLO"), Say(b"500 EHLO not understood\r\n")], "speaks FTP, not SMTP"),
+    ("smtp", [Say(b"220 (vsFTPd 3.0.3)\r\n"), Hear(b"EHLO"), Say(b"503 Login first\r\n")], "speaks FTP, not SMTP"),
+    ("smtp", [Say(b"220 welcome\r\n"), Hear(b"EHLO"), Say(b"530 Please login\r\n")], "does not speak SMTP"),
+    ("ftp", [Say(MAIL_GREETING), Hear(b"AUTH"), Say(b"503 5.5.1 not enabled\r\n")], "speaks SMTP, not FTP"),
+    ("ftp", [Say(b"220-hi\r\n" + MAIL_GREETING), Hear(b"AUTH"), Say(b"502 5.5.2 what?\r\n")], "does not speak FTP"),
+    ("postgres", [Hear(), Say(b"NOTICE AUTH :*** Looking up\r\n")], "speaks IRC, not PostgreSQL"),
+    ("postgres", [Hear(), Say(b"N"), Say(b"O\r\n", after_ms=0.0)], "does not speak PostgreSQL"),
+])
+def test_whose_answer_two_services_know_is_told_apart_by_the_rest_of_it(
+    service: str, script: list[Step], words: str
+) -> None:
+    finding, _ = said(service, *script, Mute())
+    assert (finding.code, finding.confidence) == ("app.protocol_mismatch", Confidence.OBSERVED)
+    assert words in (finding.summary or "")
+
+
+@pytest.mark.parametrize(("service", "script"), [
+    ("smtp", [Say(b"220 ftp-gate.test ready\r\n"), Hear(b"EHLO"), Say(b"500 what?\r\n")]),
+    ("smtp", [Say(b"220 ftp ready\r\n"), Hear(b"EHLO"), Say(b"250 hello\r\n")]),
+    ("smtp", [Say(b"220 ESMTP beside FTP\r\n"), Hear(b"EHLO"), Say(b"502 what?\r\n")]),
+    ("smtp", [Say(b"220 ftp ready\r\n"), Hear(b"EHLO"), Say(EHLO), Hear(b"STARTTLS"), Say(b"500 what?\r\n")]),
+    ("ftp", [Say(b"220 smtp.test ready\r\n"), Hear(b"AUTH"), Say(b"502 no\r\n")]),
+    ("ftp", [Say(b"220 smtp ready\r\n"), Hear(b"AUTH"), Say(b"530 Please login\r\n")]),
+    ("ftp", [Say(b"220 FTP beside SMTP\r\n"), Hear(b"AUTH"), Say(b"500 no\r\n")]),
+    ("postgres", [Hear(), Say(b"N")]),
+])
+def test_a_name_in_a_greeting_does_not_outweigh_an_answer_that_only_this_service_gives(
+    service: str, script: list[Step]
+) -> None:
+    assert said(service, *script, Mute())[0].code == "tls.starttls_refused"
 
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"

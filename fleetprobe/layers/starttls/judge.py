@@ -26,7 +26,15 @@ EMITS: Final = tls.EMITS | BREAKS | {
 _BLANKED: Final = re.compile(rb"(?:^|(?<=\s)|(?<=[0-9]-))X{4,}[A-Z]?(?![\w-])|\*{8,}")
 """Words that a filter has painted over so that the length stays, as Cisco's inspection of SMTP does."""
 _UNKNOWN_COMMAND: Final = re.compile(rb"50[02][ -]")
+_SMTP_WORD: Final = re.compile(rb"(?<![\w.-])E?SMTP(?![\w.-])", re.IGNORECASE)
+_FTP_WORD: Final = re.compile(rb"FTPd?(?![\w.-])", re.IGNORECASE)
+_NUMBERED: Final = {"smtp": (_SMTP_WORD, _FTP_WORD), "ftp": (_FTP_WORD, _SMTP_WORD)}
+"""A greeting names its protocol by such a word; the names of hosts, smtp.example or ftp01, do not count."""
+_ITS_OWN: Final = {"smtp": re.compile(rb"^250", re.MULTILINE), "ftp": re.compile(rb"^(3..|431|530|534)", re.MULTILINE)}
+"""Answers to EHLO, and to AUTH TLS (RFC 4217 §4), that the other of the two does not give."""
 _IN_LINES: Final = frozenset({"smtp", "imap", "pop3", "ftp"})
+_NO: Final = re.compile(rb"<stream:error|^\* BYE", re.MULTILINE | re.IGNORECASE)
+"""XMPP puts its error behind the head of a stream, IMAP its farewell behind other untagged lines."""
 _SENTENCE_CHARS: Final = 48
 _TEXT_BYTES: Final = bytes([9, 10, 13, *range(32, 127)])
 _WORDS: Final = re.compile(rb"[ -~]{4,}")
@@ -47,23 +55,37 @@ def judge(facts: UpgradeFacts | TlsFacts, policy: Policy) -> Sequence[Finding]:
 
 
 def _said(facts: UpgradeFacts) -> Finding:
+    if _is_another(facts):
+        return _foreign(facts)
     match facts.word:
         case Word.READY:
-            # The whole agreement of PostgreSQL is an S, and so is the beginning of another greeting.
-            return _foreign(facts) if facts.service == "postgres" and facts.looks_like else _injected(facts)
+            return _injected(facts)
         case Word.NOT_OFFERED:
             return _not_offered(facts)
         case Word.REFUSED:
             return _refused(facts)
         case Word.TURNED_AWAY:
-            # XMPP puts its error behind the head of a stream.
-            error = facts.said[max(0, facts.said.find(b"<stream:error")) :]
-            summary = f'{facts.ending.peer} speaks {_named(facts)} and turns us away: "{_words(error)}"'
+            error = _NO.search(facts.said)
+            words = _words(facts.said[error.start() if error else 0 :])
+            summary = f'{facts.ending.peer} speaks {_named(facts)} and turns us away: "{words}"'
             return found("app.unexpected", summary, facts.record())
         case Word.FOREIGN:
             return _foreign(facts)
         case _:
             return _unfinished(facts)
+
+
+def _is_another(facts: UpgradeFacts) -> bool:
+    """Whether the answer is one that two protocols know, and the rest belongs to the other one."""
+    if facts.service == "postgres" and facts.surplus:
+        # The whole answer of PostgreSQL is an S or an N, and so is the beginning of another greeting. Behind a yes
+        # there may be an injection; behind a no PostgreSQL waits for us.
+        return facts.word is Word.REFUSED or facts.looks_like is not None
+    if facts.service not in _NUMBERED or facts.word in (Word.READY, None):
+        return False
+    own, other = _NUMBERED[facts.service]
+    proven = own.search(facts.before) or _ITS_OWN[facts.service].search(facts.before + facts.said)
+    return not proven and bool(other.search(facts.before))
 
 
 def _injected(facts: UpgradeFacts) -> Finding:

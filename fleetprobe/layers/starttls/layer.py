@@ -27,6 +27,7 @@ READS = 256
 
 _READ_BYTES = 4096
 _GOES_ON = frozenset({Word.GOES_ON, Word.READY})
+_SETTLED = frozenset({Word.READY, Word.REFUSED})
 
 
 async def probe(ground: Ground, net: Net) -> UpgradeFacts | TlsFacts:
@@ -71,12 +72,12 @@ class _Talk:
         word = reply.word if reply else None
         if word is Word.READY:
             self._before.pop()
-            if question.answered:
-                await self._look_once_more()
+        if word in _SETTLED and question.answered:
+            await self._look_once_more()
         return UpgradeFacts(
             service=service, stage=question.stage, word=word, said=said, before=b"".join(self._before),
             ending=self._conversation.ending(self._phase(question, reply, said)),
-            unasked=unasked, surplus=self._buffer if word is Word.READY else b"",
+            unasked=unasked, surplus=self._buffer if word in _SETTLED else b"",
             too_much=reply is None and self._too_much,
         )
 

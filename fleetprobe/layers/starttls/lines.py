@@ -24,7 +24,10 @@ from fleetprobe.layers.starttls.talk import (
 _NUMBER_BEGUN = re.compile(rb"[1-5]?\Z|[1-5][0-9]{1,2}\Z|[1-5][0-9]{2}[ \r\n-]")
 _NUMBERED = re.compile(rb"([1-5][0-9]{2})([ -]|\Z)")
 _PRELIMINARY = range(100, 200)
-_GOOD, _LATER = range(200, 300), range(400, 500)
+_GOOD = range(200, 300)
+_NO_EXTENSIONS = frozenset({500, 502})
+_LOGIN_FIRST = 530
+"""In SMTP no answer to EHLO (RFC 4954 §6); an FTP server's to every command before a login (RFC 959 §5.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +95,12 @@ def _greeting(reply: _Numbered) -> Word:
 
 def _features(reply: _Numbered) -> Word:
     """What EHLO is answered with; a server without extensions does not know the word (RFC 5321 §4.1.4)."""
-    if reply.number in _LATER:
-        return Word.TURNED_AWAY
-    keywords = {line[4:].strip().upper() for line in reply.lines[1:]}
-    return Word.GOES_ON if reply.number in _GOOD and b"STARTTLS" in keywords else Word.NOT_OFFERED
+    if reply.number in _GOOD:
+        keywords = {line[4:].strip().upper() for line in reply.lines[1:]}
+        return Word.GOES_ON if b"STARTTLS" in keywords else Word.NOT_OFFERED
+    if reply.number == _LOGIN_FIRST:
+        return Word.FOREIGN
+    return Word.NOT_OFFERED if reply.number in _NO_EXTENSIONS else Word.TURNED_AWAY
 
 
 def _agreed(number: int) -> Callable[[_Numbered], Word]:
@@ -151,6 +156,9 @@ def _tagged(tag: bytes, meaning: Callable[[bool, list[bytes]], Word]) -> Reader:
         for line in _lines(data):
             if line.text.startswith(b"* "):
                 untagged.append(line.text[2:].upper())
+                if untagged[-1].split()[:1] == [b"BYE"]:
+                    # The connection ends, whatever was asked (RFC 9051 §7.1.5).
+                    return Reply(Word.TURNED_AWAY, line.end)
                 continue
             words = line.text.split(maxsplit=2)
             if len(words) < 2 or words[0] != tag or words[1].upper() not in (b"OK", b"NO", b"BAD"):
@@ -162,7 +170,8 @@ def _tagged(tag: bytes, meaning: Callable[[bool, list[bytes]], Word]) -> Reader:
 
 
 def _imap_capabilities(fine: bool, untagged: list[bytes]) -> Word:
-    offered = any(line.startswith(b"CAPABILITY ") and b"STARTTLS" in line.split() for line in untagged)
+    lists = [line.split() for line in untagged]
+    offered = any(words[:1] == [b"CAPABILITY"] and b"STARTTLS" in words for words in lists)
     return Word.GOES_ON if fine and offered else Word.NOT_OFFERED
 
 
