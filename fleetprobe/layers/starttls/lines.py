@@ -180,8 +180,10 @@ def _imap_agreed(fine: bool, _: list[bytes]) -> Word:
 
 
 def _tagged_early(data: bytes) -> bytes:
-    """An untagged line may come at any time (RFC 9051 §2.2.2); the answer to a question only after it."""
-    return b"\n".join(line for line in data.split(b"\n") if not line.startswith(b"* "))
+    """An untagged line may come at any time (RFC 9051 §2.2.2), in parts too; the answer to a question only after it."""
+    *lines, begun = data.split(b"\n")
+    rest = [] if begins(begun, b"* ") else [begun]
+    return b"\n".join([*(line for line in lines if not line.startswith(b"* ")), *rest])
 
 
 IMAP = Dialogue(
