@@ -197,6 +197,10 @@ def test_what_the_protocols_allow_is_no_injection(service: str, script: list[Ste
     assert said(service, *script)[0].code is None
 
 
+def test_a_mail_server_older_than_capa_is_asked_for_tls_all_the_same() -> None:
+    assert said("pop3", *POP3_WITHOUT_CAPA)[0].code is None
+
+
 @pytest.mark.parametrize(("service", "script", "stripped"), [
     ("smtp", [Say(GREETING), Hear(b"EHLO"), Say(b"250-mx\r\n250 SIZE\r\n")], False),
     ("smtp", [Say(GREETING), Hear(b"EHLO"), Say(b"502 what?\r\n")], False),
@@ -210,7 +214,6 @@ def test_what_the_protocols_allow_is_no_injection(service: str, script: list[Ste
     ("imap", [Say(b"* PREAUTH welcome\r\n")], True),
     ("pop3", [Say(b"+OK\r\n"), Hear(b"CAPA"), Say(b"+OK STLS\r\nTOP\r\n.\r\n")], False),
     ("pop3", [Say(b"+OK\r\n"), Hear(b"CAPA"), Say(b"+OK\r\nXXXX\r\n.\r\n")], True),
-    ("pop3", [Say(b"+OK\r\n"), Hear(b"CAPA"), Say(b"-ERR\r\n")], False),
     ("mysql", [Say(mysql(0xF7FF))], False),
     ("xmpp", [Hear(b"to="), Say(XML + b"<stream:features><a/></stream:features><starttls/>")], False),
     ("xmpp", [Hear(b"to="), Say(XML + b"<stream:features/>")], False),
@@ -226,6 +229,11 @@ def test_what_is_not_offered_is_refused_and_a_blanked_word_hints_at_a_filter(
     assert facts.record()["said"]
 
 
+POP3_WITHOUT_CAPA = (
+    Say(b"+OK\r\n"), Hear(b"CAPA"), Say(b"-ERR unknown\r\n"), Hear(b"STLS\r\n"), Say(b"+OK begin\r\n"),
+)
+
+
 @pytest.mark.parametrize(("service", "answer", "stripped"), [
     ("smtp", b"454 4.7.0 TLS not available\r\n", False),
     ("smtp", b"250 2.0.0 Ok\r\n", False),
@@ -233,6 +241,7 @@ def test_what_is_not_offered_is_refused_and_a_blanked_word_hints_at_a_filter(
     ("imap", b"f2 NO not now\r\n", False),
     ("imap", b"* OK wait\r\nf2 BAD what\r\n", False),
     ("pop3", b"-ERR no\r\n", False),
+    ("pop3 without CAPA", b"-ERR no\r\n", False),
     ("ftp", b"530 Please login\r\n", False),
     ("ftp", b"502-no\r\nsuch\r\n502 command\r\n", False),
     ("postgres", b"N", False),
@@ -241,7 +250,8 @@ def test_what_is_not_offered_is_refused_and_a_blanked_word_hints_at_a_filter(
     ("xmpp", b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:stream>", False),
 ])
 def test_a_refusal_is_told_with_the_servers_words(service: str, answer: bytes, stripped: bool) -> None:
-    finding, _ = said(service, *TALKS[service][:-1], Say(answer), Close())
+    script = POP3_WITHOUT_CAPA if service == "pop3 without CAPA" else TALKS[service]
+    finding, _ = said(service.split()[0], *script[:-1], Say(answer), Close())
     assert (finding.code, finding.confidence) == ("tls.starttls_refused", Confidence.OBSERVED)
     assert finding.facts["how"] == "refused"
     assert finding.facts.get("stripped", False) is stripped
@@ -417,6 +427,9 @@ def test_an_honest_answer_of_many_words_may_come_byte_by_byte() -> None:
     ("ldap", [Hear(), Reset()], "tcp.reset"),
     ("smtp", [Say(b"220 x"), Mute()], "tcp.stalled"),
     ("smtp", [Say(b"220 x"), Close()], "app.protocol_mismatch"),
+    ("smtp", [Say(b"220-wait\r\n"), Mute()], "app.no_banner"),
+    ("ftp", [Say(b"220-a\r\n"), Say(b"b\r\n", after_ms=900), Mute()], "app.no_banner"),
+    ("smtp", [Say(b"220-wait\r\n220"), Mute()], "tcp.stalled"),
     ("smtp", [Say(GREETING), Mute()], "tcp.stalled"),
     ("smtp", [Say(GREETING), Hear(b"EHLO"), Reset()], "tcp.reset"),
     ("smtp", [Say(GREETING), Hear(b"EHLO"), Close()], "tls.starttls_refused"),
@@ -430,7 +443,9 @@ def test_what_breaks_off_is_judged_by_how_it_did(service: str, script: list[Step
     if code == "tls.starttls_refused":
         assert finding.confidence is Confidence.INFERRED
         assert finding.facts["how"] == "closed"
-    if code == "app.no_banner":
+    if code == "app.no_banner" and script != [Mute()]:
+        assert (finding.confidence, finding.could_also_be) == (Confidence.INFERRED, ("app.slow",))
+    elif code == "app.no_banner":
         assert (finding.summary or "").endswith("so does a port that waits for TLS at once")
 
 

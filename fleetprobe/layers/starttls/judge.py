@@ -159,11 +159,22 @@ def _unfinished(facts: UpgradeFacts) -> Finding:
             "tls.starttls_refused", summary, told,
             confidence=Confidence.INFERRED, could_also_be=("tcp.closed", "tls.interception_suspected"),
         )
-    silent = "tcp.stalled" if ending.bytes_received else "app.no_banner"
+    pauses = ending.event is Event.SILENT and _pauses(facts)
+    silent = "tcp.stalled" if ending.bytes_received and not pauses else "app.no_banner"
     finding = broken(ending, facts.record(), cut="app.protocol_mismatch", silent=silent)
     if finding.code != "app.no_banner":
         return finding
+    if pauses:
+        return replace(finding, could_also_be=("app.slow",))
     return replace(finding, summary=f"{finding.summary}; so does a port that waits for TLS at once"[:160])
+
+
+def _pauses(facts: UpgradeFacts) -> bool:
+    """Whether it stopped between two lines of its greeting, as mail servers do that wait for the impatient.
+
+    Nothing of ours was under way, and of its own nothing is missing: no sign of a path that swallows packets.
+    """
+    return facts.stage is Stage.GREETING and facts.ending.hole is None and facts.said.endswith(b"\n")
 
 
 def _no_tls_after_all(facts: TlsFacts, said: UpgradeFacts, finding: Finding) -> Finding:

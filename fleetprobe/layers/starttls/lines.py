@@ -210,9 +210,9 @@ def _pop3(good: Word, bad: Word) -> Reader:
 
 
 def _capa(data: bytes) -> Reply | None:
-    """A list that ends with a dot by itself (RFC 2449 §5)."""
-    first = _pop3(Word.GOES_ON, Word.NOT_OFFERED)(data)
-    if first is None or first.word is not Word.GOES_ON:
+    """A list that ends with a dot by itself (RFC 2449 §5); who does not know CAPA may know STLS, which is older."""
+    first = _pop3(Word.GOES_ON, Word.GOES_ON)(data)
+    if first is None or first.word is not Word.GOES_ON or data.startswith(b"-ERR"):
         return first
     offered = False
     for line in _lines(data):
