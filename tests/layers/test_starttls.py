@@ -191,6 +191,14 @@ def test_an_agreement_before_the_question_is_an_injection(service: str, script: 
         Hear(b"to="), Say(XML[21:] + FEATURES), Hear(b"<starttls"),
         Say(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'></proceed>"),
     ]),
+    ("xmpp", [
+        Hear(b"to="), Say((XML + FEATURES).replace(b"stream:", b"s:")), Hear(b"<starttls"),
+        Say(PROCEED.replace(b"<proceed xmlns", b"<t:proceed xmlns:t")),
+    ]),
+    ("xmpp", [
+        Hear(b"to="), Say(XML + FEATURES.replace(b"stream:", b"").replace(b"<starttls xmlns", b"<t:starttls xmlns:t")),
+        Hear(b"<starttls"), Say(b"<t:proceed>\n</t:proceed>"),
+    ]),
     ("ldap", [Hear(b"1.3.6"), Say(ldap(words=b"fine")[:9]), Say(ldap(words=b"fine")[9:])]),
 ])
 def test_what_the_protocols_allow_is_no_injection(service: str, script: list[Step]) -> None:
@@ -217,6 +225,8 @@ def test_a_mail_server_older_than_capa_is_asked_for_tls_all_the_same() -> None:
     ("mysql", [Say(mysql(0xF7FF))], False),
     ("xmpp", [Hear(b"to="), Say(XML + b"<stream:features><a/></stream:features><starttls/>")], False),
     ("xmpp", [Hear(b"to="), Say(XML + b"<stream:features/>")], False),
+    ("xmpp", [Hear(b"to="), Say(XML + b"<features><a><starttls/></a></features>")], False),
+    ("xmpp", [Hear(b"to="), Say(XML + b"<starttls/><features/>")], False),
 ])
 def test_what_is_not_offered_is_refused_and_a_blanked_word_hints_at_a_filter(
     service: str, script: list[Step], stripped: bool
@@ -298,6 +308,7 @@ def test_an_error_of_mysql_before_our_request_is_no_answer_to_it() -> None:
     ("mysql", [Say(mysql_no(1129, b"Host is blocked"))]),
     ("ldap", [Hear(), Say(ldap(52, 0))]),
     ("xmpp", [Hear(), Say(XML + b"<stream:error><host-unknown/></stream:error></stream:stream>")]),
+    ("xmpp", [Hear(), Say(XML.replace(b"stream:", b"s:") + b"<s:error><host-unknown/></s:error></s:stream>")]),
 ])
 def test_a_service_that_turns_us_away_says_nothing_of_tls(service: str, script: list[Step]) -> None:
     finding, facts = said(service, *script)
@@ -344,6 +355,25 @@ def test_a_name_in_a_greeting_does_not_outweigh_an_answer_that_only_this_service
     service: str, script: list[Step]
 ) -> None:
     assert said(service, *script, Mute())[0].code == "tls.starttls_refused"
+
+
+@pytest.mark.parametrize("script", [
+    [Hear(), Say(XML + b"<stream:features><!-- <starttls/> --></stream:features>")],
+    [Hear(), Say(XML + b"<!DOCTYPE a>" + FEATURES)],
+    [Hear(), Say(XML + b"words" + FEATURES)],
+    [Hear(), Say(XML + b"</stream:stream>")],
+    [Hear(), Say(STREAM), Hear(), Say(b"<!-- --><proceed/>")],
+    [Hear(), Say(STREAM), Hear(), Say(b"<proceed>words</proceed>")],
+    [Hear(), Say(STREAM), Hear(), Say(b"<proceed><a/></proceed>")],
+], ids=["an offer in a comment", "a DTD", "words", "end", "a comment", "words in the answer", "tags in the answer"])
+def test_what_no_stream_of_xml_may_hold_is_not_looked_past(script: list[Step]) -> None:
+    assert said("xmpp", *script, Mute())[0].code == "app.protocol_mismatch"
+
+
+@pytest.mark.parametrize("stray", [b"</proceed>", b" ", b"<iq/>", b"x"])
+def test_stray_bytes_behind_an_agreement_in_xml_are_no_part_of_it(stray: bytes) -> None:
+    finding, _ = said("xmpp", *TALKS["xmpp"][:-1], Say(PROCEED + stray))
+    assert (finding.code, finding.facts["surplus_bytes"]) == ("tls.starttls_injected", len(stray))
 
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
@@ -526,7 +556,9 @@ CALLER = Caller("mx.test", None)
 @every
 @pytest.mark.parametrize("line", [
     b"220-x\r\n", b"* x\r\n", b"+OK\r\n", b"E", b"220-" + b"XXXX " * 100, b"\x30\x84\0\0", XML + b"<stream:error ",
-    b"<stream:error ", b"</stream:features ", b" ", b"220-" + b"a" * 251 + b"\n", b"* " + b"a" * 253 + b"\n",
+    b"<stream:error ", b"</stream:features ", b" ",
+    b"<" + b"a:" * 500, XML + b"<a></a>" * 500, XML + b"<a " + b"/" * 5000,
+    b"220-" + b"a" * 251 + b"\n", b"* " + b"a" * 253 + b"\n",
 ], ids=lambda line: repr(line[:12]))
 def test_a_reader_that_is_given_ever_more_takes_no_time_worth_speaking_of(service: str, line: bytes) -> None:
     endless = (line * TALK_BYTES)[:TALK_BYTES]
@@ -545,7 +577,8 @@ HOSTILE = st.one_of(
         GREETING, EHLO, b"220 x\r\n", b"220-", b"\r", b"\n", b"\0", b"* OK\r\n", b"* CAPABILITY STARTTLS\r\n",
         b"f1 OK\r\n", b"f2 OK\r\n", b"+OK\r\n", b"STLS\r\n", b".\r\n", b"S", b"N", b"E", mysql(),
         mysql()[:17], mysql_no(), ldap(),
-        ldap(52, 0), b"\x30\x84\0\0", b"\x30", XML, FEATURES, PROCEED, b"<stream:error>", b"\xff", b"234 x\r\n",
+        ldap(52, 0), b"\x30\x84\0\0", b"\x30", XML, FEATURES, PROCEED, b"<stream:error>",
+        b"</stream:error>", b"<!--", b"</", b"\xff", b"234 x\r\n",
         b"120 x\r\n",
     ]), max_size=12).map(b"".join),
 )

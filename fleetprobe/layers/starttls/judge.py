@@ -33,7 +33,7 @@ _NUMBERED: Final = {"smtp": (_SMTP_WORD, _FTP_WORD), "ftp": (_FTP_WORD, _SMTP_WO
 _ITS_OWN: Final = {"smtp": re.compile(rb"^250", re.MULTILINE), "ftp": re.compile(rb"^(3..|431|530|534)", re.MULTILINE)}
 """Answers to EHLO, and to AUTH TLS (RFC 4217 §4), that the other of the two does not give."""
 _IN_LINES: Final = frozenset({"smtp", "imap", "pop3", "ftp"})
-_NO: Final = re.compile(rb"<stream:error|^\* BYE", re.MULTILINE | re.IGNORECASE)
+_NO: Final = re.compile(rb"<(?:[\w.-]+:)?error[\s/>]|^\* BYE", re.MULTILINE | re.IGNORECASE)
 """XMPP puts its error behind the head of a stream, IMAP its farewell behind other untagged lines."""
 _SENTENCE_CHARS: Final = 48
 _TEXT_BYTES: Final = bytes([9, 10, 13, *range(32, 127)])
