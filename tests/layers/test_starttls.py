@@ -162,6 +162,8 @@ def test_a_byte_behind_the_agreement_and_before_our_hello_is_an_injection(servic
     ("smtp", [Say(GREETING), Hear(b"EHLO"), Say(EHLO + b"220 go\r\n"), Hear(b"STARTTLS"), Mute()]),
     ("pop3", [Say(b"+OK\r\n"), Hear(b"CAPA"), Say(b"+OK\r\nSTLS\r\n.\r\n+OK\r\n"), Mute()]),
     ("ftp", [Say(b"220 x\r\n234 go\r\n"), Mute()]),
+    ("ftp", [Say(b"220 x\r\n504 no\r\n234 go\r\n"), Hear(b"AUTH TLS"), Mute()]),
+    ("ftp", [Say(b"220 x\r\n"), Hear(b"AUTH TLS"), Say(b"504 no\r\n234 go\r\n"), Mute()]),
     ("imap", [Say(b"* OK\r\n"), Hear(b"f1"), Say(b"* CAPABILITY STARTTLS\r\nf1 OK\r\nf2 OK\r\n"), Mute()]),
     ("xmpp", [Hear(b"to="), Say(STREAM + PROCEED), Mute()]),
 ])
@@ -186,6 +188,7 @@ def test_an_agreement_before_the_question_is_an_injection(service: str, script: 
         Hear(b"f2"), Say(b" OK still here\r\nf2 OK\r\n"),
     ]),
     ("ftp", [Say(b"120 wait\r\n220 x\r\n"), Hear(b"AUTH"), Say(b"234 go\r\n")]),
+    ("ftp", [Say(b"220 x\r\n"), Hear(b"AUTH TLS"), Say(b"504 what?\r\n"), Hear(b"AUTH SSL"), Say(b"234 go\r\n")]),
     ("smtp", [Say(b"220-a\n220 b\n"), Hear(b"EHLO"), Say(b"250-x\n250 starttls\n"), Hear(b"STARTTLS"), Say(b"220\n")]),
     ("xmpp", [
         Hear(b"to="), Say(XML[21:] + FEATURES), Hear(b"<starttls"),
@@ -283,6 +286,30 @@ def test_an_error_of_mysql_in_the_place_of_tls_is_a_refusal(sequence: int, at_on
     )
     finding, _ = said("mysql", *TALKS["mysql"], *([Say(error, after_ms=0.0)] if at_once else []), tls=late)
     assert (finding.code, finding.facts["how"]) == ("tls.starttls_refused", "refused")
+
+
+def test_who_knows_neither_word_for_tls_refuses_it() -> None:
+    greeting, no = Say(b"220 x\r\n"), Say(b"504 no\r\n")
+    finding, _ = said("ftp", greeting, Hear(b"AUTH TLS"), no, Hear(b"AUTH SSL"), no, Mute())
+    assert (finding.code, finding.facts["how"]) == ("tls.starttls_refused", "refused")
+
+
+@pytest.mark.parametrize("end", [Mute(), Close(), Reset()])
+def test_a_refusal_stands_whatever_becomes_of_the_second_word(end: Step) -> None:
+    finding, _ = said("ftp", Say(b"220 x\r\n"), Hear(b"AUTH TLS"), Say(b"504 no\r\n"), Hear(b"AUTH SSL"), end)
+    assert (finding.code, finding.confidence) == ("tls.starttls_refused", Confidence.OBSERVED)
+    assert '"504 no"' in (finding.summary or "")
+
+
+@pytest.mark.parametrize("end", [Mute(), Close(), Reset()])
+def test_a_greeting_with_that_number_in_it_is_no_refusal(end: Step) -> None:
+    finding, _ = said("ftp", Say(b"220-x\r\n504 y\r\n220 z\r\n"), Hear(b"AUTH TLS"), end)
+    assert finding.confidence is Confidence.INFERRED or finding.code == "tcp.reset"
+
+
+def test_who_refuses_otherwise_is_not_asked_by_another_word() -> None:
+    _, net = ask("ftp", Say(b"220 x\r\n"), Hear(b"AUTH TLS"), Say(b"530 Please login\r\n"), Mute())
+    assert b"AUTH SSL" not in net.streams[0].sent
 
 
 def test_an_error_of_mysql_before_our_request_is_no_answer_to_it() -> None:

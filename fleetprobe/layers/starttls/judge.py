@@ -152,6 +152,11 @@ def _unfinished(facts: UpgradeFacts) -> Finding:
     if facts.too_much:
         summary = f"{ending.peer} sent {ending.bytes_received} bytes and no end of its {facts.stage} as {_named(facts)}"
         return found("app.protocol_mismatch", summary, facts.record())
+    last = facts.before.rstrip().rpartition(b"\n")[2]
+    if facts.service == "ftp" and last.startswith(b"504") and not facts.said:
+        said = f'"{_words(last)}", and nothing when asked again'
+        summary = f"{ending.peer} speaks FTP and refuses the upgrade to TLS: {said}"
+        return _no_upgrade(facts, summary, "refused", stripped=False)
     if ending.event is Event.CLOSED and facts.before and not facts.said:
         summary = f"{ending.peer} speaks {_named(facts)} and closed in answer to our {_ASKED[facts.stage]}"
         told = {**facts.record(), "how": "closed"}

@@ -29,7 +29,6 @@ READ_IS_BYTES = 1024
 """What a read costs before anybody looks at its bytes."""
 
 _READ_BYTES = 4096
-_GOES_ON = frozenset({Word.GOES_ON, Word.READY})
 _SETTLED = frozenset({Word.READY, Word.REFUSED})
 
 
@@ -64,17 +63,15 @@ class _Talk:
                 if not question.answered:
                     # Later it may be a refusal of what we are about to ask for.
                     await self._look_once_more()
-                unasked = dialogue.unasked(self._buffer)
+                unasked = unasked or dialogue.unasked(self._buffer)
             if asked := question.say(caller):
                 await self._conversation.say(asked, self._until_s)
             reply = await self._hear(question)
             said = self._take(reply)
-            if reply is None or reply.word not in _GOES_ON:
+            if reply is None or reply.word is not Word.GOES_ON:
                 break
             self._before.append(said)
         word = reply.word if reply else None
-        if word is Word.READY:
-            self._before.pop()
         if word in _SETTLED and question.answered:
             await self._look_once_more()
         return UpgradeFacts(

@@ -107,6 +107,11 @@ def _agreed(number: int) -> Callable[[_Numbered], Word]:
     return lambda reply: Word.READY if reply.number == number else Word.REFUSED
 
 
+def _agreed_or_unknown(reply: _Numbered) -> Word:
+    """Who knows AUTH and not this word for it (RFC 2228 §5.2) may know the one from before RFC 4217."""
+    return Word.GOES_ON if reply.number == 504 else _agreed(234)(reply)
+
+
 def _ehlo(caller: Caller) -> bytes:
     """We have no name to give: an address literal stands for it (RFC 5321 §4.1.3)."""
     address = (caller.local_address or "127.0.0.1").partition("%")[0]
@@ -126,7 +131,8 @@ SMTP = Dialogue((
 # FEAT is not asked for: it is optional, some servers answer it only after a login, and AUTH is asked as cheaply.
 FTP = Dialogue((
     Question(Stage.GREETING, nothing, _numbered(_greeting, free_lines=True)),
-    Question(Stage.UPGRADE, _said(b"AUTH TLS\r\n"), _numbered(_agreed(234), free_lines=True)),
+    Question(Stage.UPGRADE, _said(b"AUTH TLS\r\n"), _numbered(_agreed_or_unknown, free_lines=True)),
+    Question(Stage.UPGRADE, _said(b"AUTH SSL\r\n"), _numbered(_agreed(234), free_lines=True)),
 ))
 
 

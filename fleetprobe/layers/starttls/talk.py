@@ -74,7 +74,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """All that is said in plain text, in order; the last answer is the one to the upgrade."""
+    """All that is said in plain text, in order, until an answer settles it; the last is the one to the upgrade."""
 
     questions: tuple[Question, ...]
     unasked: Callable[[bytes], bytes] = bytes
