@@ -33,11 +33,15 @@ from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.graph import try_issuers
 from fleetprobe.layers.tls.judge import judge
 from fleetprobe.model.policy import Policy
+from fleetprobe.net.der import KEY, SEQUENCE, elements, encode
 from fleetprobe.net.handshake import Handshake, Hello
 from fleetprobe.net.interface import Event, Received, TcpInfo
 from fleetprobe.net.live.tls import Handshaker
 
 _MOST_MS = 50.0
+_OID, _BITS = 0x06, 0x03
+_SIGNED_BY = 2
+"""The position of the signature's algorithm among the fields of a TBSCertificate (RFC 5280 §4.1)."""
 _DAY = timedelta(days=1)
 _NOW = datetime.now(UTC)
 _RSA_BITS, _EXPONENT = 16384, (1 << 64) - 1
@@ -218,6 +222,83 @@ def junk(count: int) -> Dear:
     return Dear((leaf, *others), key)
 
 
+def two_rings(count: int) -> Dear:
+    """CAs of one name in two groups, each of which gives the key of the other as its issuer's: no end but the limit."""
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    def extend(builder: x509.CertificateBuilder, depth: int) -> x509.CertificateBuilder:
+        own, other = (b"a" * 20, b"b" * 20) if depth % 2 else (b"b" * 20, b"a" * 20)
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier(other, None, None), critical=False)
+        if depth == 0:
+            return builder
+        builder = builder.add_extension(x509.SubjectKeyIdentifier(own), critical=False)
+        return builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+
+    ders = [_issue("CN=x", "CN=CA", key.public_key(), key, extend, 0)]
+    ders += [_issue("CN=CA", "CN=CA", key.public_key(), key, extend, depth) for depth in range(1, count + 1)]
+    return Dear(tuple(ders), key)
+
+
+def mailboxes(authorities: int, limits: int, boxes: int) -> Dear:
+    """Authorities whose subjects hold mail addresses, which constraints are held against as well."""
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    def name(depth: int) -> x509.Name:
+        parts = [x509.NameAttribute(NameOID.COMMON_NAME, str(depth))]
+        return x509.Name(parts + [x509.NameAttribute(NameOID.EMAIL_ADDRESS, "a@b")] * boxes)
+
+    ders = []
+    for depth in range(authorities + 1):
+        builder = (
+            x509.CertificateBuilder().subject_name(name(depth)).issuer_name(name(depth + 1))
+            .public_key(key.public_key()).serial_number(depth + 1)
+            .not_valid_before(_NOW - _DAY).not_valid_after(_NOW + 60 * _DAY)
+        )
+        if depth:
+            builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+            permitted = x509.NameConstraints([x509.RFC822Name("b")] * limits, None)
+            builder = builder.add_extension(permitted, critical=True)
+        ders.append(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER))
+    return Dear(tuple(ders), key)
+
+
+def genuine(authorities: int, rsa_bits: int | None = None) -> Dear:
+    """A line of authorities that signed each other, of P-256 or of one RSA key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    signer = key if rsa_bits is None else rsa.generate_private_key(65537, rsa_bits)
+
+    def extend(builder: x509.CertificateBuilder, depth: int) -> x509.CertificateBuilder:
+        return builder.add_extension(x509.BasicConstraints(True, None), critical=True) if depth else builder
+
+    publics = [key.public_key(), *[signer.public_key()] * authorities]
+    return Dear(
+        tuple(_issue(f"CN={at}", f"CN={at + 1}", own, signer, extend, at) for at, own in enumerate(publics)), key
+    )
+
+
+def of_oid(last: int, key_bytes: int, signature_bytes: int, authorities: int) -> Dear:
+    """Authorities of a post-quantum algorithm, by the last number of its name (2.16.840.1.101.3.4.3): made-up keys."""
+    known = constrained(authorities, 0, 0, 1)
+    name = encode(SEQUENCE, encode(_OID, bytes.fromhex("6086480165030403") + bytes((last,))))
+    info = encode(SEQUENCE, name + encode(_BITS, b"\0" + random.Random(last).randbytes(key_bytes)))
+    ders = []
+    for depth, der in enumerate(known.ders):
+        fields = list(fields_of(der))
+        fields[_SIGNED_BY] = name
+        if depth:
+            fields[KEY] = info
+        body = encode(SEQUENCE, b"".join(fields))
+        ders.append(encode(SEQUENCE, body + name + encode(_BITS, b"\0" + bytes(signature_bytes))))
+    return Dear(tuple(ders), known.key)
+
+
+def fields_of(der: bytes) -> Sequence[bytes]:
+    """The fields of a TBSCertificate."""
+    (outer,) = elements(der)
+    body = next(elements(der, outer.content, outer.end))
+    return [der[one.start : one.end] for one in elements(der, body.content, body.end)]
+
+
 def one_dear(extension: x509.ExtensionType) -> Dear:
     """A leaf with one extension that fills OpenSSL's 100 KiB."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -258,15 +339,7 @@ def _signed(der: bytes, signature: bytes) -> bytes:
     """The certificate with another signature, whatever its length."""
     certificate = x509.load_der_x509_certificate(der)
     algorithm = bytes.fromhex("300d06092a864886f70d01010b0500")
-    return _sequence(0x30, certificate.tbs_certificate_bytes + algorithm + _sequence(0x03, signature))
-
-
-def _sequence(tag: int, content: bytes) -> bytes:
-    length = len(content)
-    if length < 0x80:
-        return bytes((tag, length)) + content
-    size = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(size))) + size + content
+    return encode(SEQUENCE, certificate.tbs_certificate_bytes + algorithm + encode(_BITS, signature))
 
 
 CHAINS: dict[str, Callable[[], Dear]] = {
@@ -277,10 +350,27 @@ CHAINS: dict[str, Callable[[], Dear]] = {
     "ten RSA keys of 16384 bits, exponents of 64": lambda: dear_keys(10, _RSA_BITS, _EXPONENT),
     "ten RSA keys of 3072 bits, exponents as long": lambda: dear_keys(10, _SMALL_RSA_BITS, (1 << 3071) - 1),
     "98 certificates of the issuer's name": lambda: junk(98),
+    "30 CAs of P-256": lambda: genuine(30),
+    "98 CAs of P-256": lambda: genuine(98),
+    "98 CAs of RSA 2048": lambda: genuine(98, 2048),
+    "98 CAs, 10 constraints and 10 names each": lambda: constrained(98, 10, 10, 10),
+    "98 CAs, 40 constraints and 40 names each": lambda: constrained(98, 40, 40, 40),
+    "98 CAs of one name, in two rings": lambda: two_rings(98),
+    "20 CAs, 180 constraints and 70 mailboxes each": lambda: mailboxes(20, 180, 70),
+    "24 CAs of ML-DSA-44": lambda: of_oid(17, 1312, 2420, 24),
+    "3 CAs of ML-DSA-87": lambda: of_oid(19, 2592, 4627, 3),
+    "11 CAs of SLH-DSA-SHAKE-128s": lambda: of_oid(26, 32, 7856, 11),
+    "4 CAs of SLH-DSA-SHAKE-128f": lambda: of_oid(27, 32, 17088, 4),
+    "1 CA of SLH-DSA-SHAKE-256f": lambda: of_oid(31, 64, 49856, 1),
     "a leaf with 10000 names": lambda: one_dear(x509.SubjectAlternativeName([x509.DNSName("a.b.c")] * 10000)),
     "a leaf with 6000 constraints": lambda: one_dear(x509.NameConstraints([x509.DNSName("a.b.c")] * 6000, None)),
     "a leaf with 6000 purposes": lambda: one_dear(x509.ExtendedKeyUsage([x509.ObjectIdentifier("1.2.3.4.5")] * 6000)),
 }
+GIVEN_UP = frozenset({
+    *(name for name in CHAINS if name.startswith("ten ")),
+    "98 CAs, 40 constraints and 40 names each", "20 CAs, 180 constraints and 70 mailboxes each",
+})
+"""The chains that cost so much that verifying them is broken off."""
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

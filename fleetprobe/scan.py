@@ -11,7 +11,8 @@ import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -100,8 +101,10 @@ class Ended:
     """What went wrong beside the run, in a sentence for the user."""
 
 
-def run(options: Options, watch: Watch = lambda row: None) -> Ended:
-    """Scan. `watch` sees every row in the order written.
+def run(
+    options: Options, watch: Watch = lambda row: None, at_the_end: Callable[[], None] = lambda: None
+) -> Ended:
+    """Scan. `watch` sees every row in the order written; `at_the_end` is called when all outputs are closed.
 
     Raises InventoryError for unusable input files, OutputExists, OutputLocked and OutputError, and
     TooFewDescriptors where not even one target could be asked.
@@ -112,10 +115,10 @@ def run(options: Options, watch: Watch = lambda row: None) -> Ended:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD)
-    return anyio.run(_run, options, watch, backend_options={"use_uvloop": True})
+    return anyio.run(_run, options, watch, at_the_end, backend_options={"use_uvloop": True})
 
 
-async def _run(options: Options, watch: Watch) -> Ended:
+async def _run(options: Options, watch: Watch, at_the_end: Callable[[], None]) -> Ended:
     trust = options.policy.trust
     net = LiveNet(servers=options.resolvers, families=options.families, ca_file=trust.of_run[0].file or None)
     try:
@@ -128,30 +131,36 @@ async def _run(options: Options, watch: Watch) -> Ended:
         sinks = [JsonlSink(path, append=options.append) for path in options.outputs]
         scan = _Scan(options, watch, net, sinks, source, Mender(net, trust, fixes))
         try:
-            return await scan.go({
+            ended = await scan.go({
                 "trust": dict(stores[trust.of_run[0].label]),
                 "trusts": {label: dict(told) for label, told in stores.items()},
                 **lent,
             })
         finally:
-            await _closed(sinks, scan, options.grace_s)
+            read = await _closed(sinks, scan, options.grace_s)
+            at_the_end()
             library.save()
+        return ended if read else replace(ended, exit_code=scan.signalled)
     finally:
         await net.close()
 
 
-async def _closed(sinks: Sequence[JsonlSink], scan: _Scan, grace_s: float) -> None:
-    """Close the outputs. A reader that has stopped reading is waited for, but not once a signal has come."""
-    closing = asyncio.ensure_future(anyio.to_thread.run_sync(_close, sinks, abandon_on_cancel=True))
+async def _closed(sinks: Sequence[JsonlSink], scan: _Scan, grace_s: float) -> bool:
+    """Close the outputs. A reader that has stopped reading is waited for, but not once a signal has come.
+
+    False: then there are lines that nobody has read.
+    """
+    ending = asyncio.ensure_future(anyio.to_thread.run_sync(_close, sinks, abandon_on_cancel=True))
     left_s: float | None = None
-    while not closing.done():
-        await asyncio.wait({closing}, timeout=_CLOSING_STEP_S)
+    while not ending.done():
+        await asyncio.wait({ending}, timeout=_CLOSING_STEP_S)
         if scan.stopped:
             left_s = grace_s if left_s is None else left_s - _CLOSING_STEP_S
             if left_s <= 0:
-                closing.cancel()
-                return
-    closing.result()
+                ending.cancel()
+                return False
+    ending.result()
+    return True
 
 
 def _close(sinks: Sequence[JsonlSink]) -> None:
@@ -189,13 +198,18 @@ class _Scan:
         self._causes = Causes()
         self._outcome = "completed"
         self._signal: signal.Signals | None = None
-        self._spool = Spool(sinks)
+        self._spool = Spool(sinks, self._run_id)
         self._fleet = Seen()
 
     @property
     def stopped(self) -> bool:
         """Whether a signal asked us to end."""
         return self._signal is not None
+
+    @property
+    def signalled(self) -> int:
+        """The exit code of whoever was ended by a signal."""
+        return 128 + (self._signal or signal.SIGTERM)
 
     async def go(self, facts: Mapping[str, object]) -> Ended:
         """From run_start to run_end."""
@@ -258,18 +272,19 @@ class _Scan:
         if not self._spool.unsettled or self.stopped:
             return
         try:
-            reread = await anyio.to_thread.run_sync(self._spool.reread, self._sinks)
+            reread = await anyio.to_thread.run_sync(self._spool.reread, self._sinks, abandon_on_cancel=True)
         except OutputError:
             return  # what was written stands, and says itself that it is not settled
-        async for one, row in settle(reread, self._net, self._options.policy, self._fleet):
-            fields = row["fields"]
-            if len(fields) > 1:
-                fields.update(await self._mender.mend({**one.row, **fields}, one.certificate))
-                self._write_certificates(self._mender.missing({**one.row, **fields}))
-            self._count(one.row, -1)
-            self._count({**one.row, **fields}, 1)
-            self._write(row)
-            await self._wait_for_room()
+        with closing(reread):
+            async for one, row in settle(reread, self._net, self._options.policy, self._fleet):
+                fields = row["fields"]
+                if len(fields) > 1:
+                    fields.update(await self._mender.mend({**one.row, **fields}, one.certificate))
+                    self._write_certificates(self._mender.missing({**one.row, **fields}))
+                self._count(one.row, -1)
+                self._count({**one.row, **fields}, 1)
+                self._write(row)
+                await self._wait_for_room()
 
     def _count(self, row: Mapping[str, Any], by: int) -> None:
         self._states[row["state"]] += by

@@ -7,15 +7,16 @@ from typing import Any, Final
 
 import anyio.lowlevel
 
-from fleetprobe.audit.clock import Clocks
+from fleetprobe.audit.clock import DATES, Clocks
 from fleetprobe.audit.issuers import Issuers
 from fleetprobe.layer import found
 from fleetprobe.layers.tls.again import JUDGED, judge_again
 from fleetprobe.layers.tls.shown import show
 from fleetprobe.model.policy import Policy
 from fleetprobe.net.interface import Net
-from fleetprobe.record.amend import amend_row, amended, overruled, warned
+from fleetprobe.record.amend import amend_row, amended, warned
 from fleetprobe.record.fix import without_offer
+from fleetprobe.record.overrule import overrule
 from fleetprobe.sinks.reread import Reread, Unsettled
 
 Row = dict[str, Any]
@@ -66,7 +67,7 @@ def _in_the_light_of(fleet: Fleet, row: Mapping[str, Any], fields: Row, why: str
             "local.clock_skew", f"{summary}: dates of certificates cannot be judged", evidence,
             could_also_be=(str(by_now["code"]),),
         )
-        return amend_row(row, overruled(row, fields, skewed), "the clock of this machine is wrong")
+        return amend_row(row, overrule(row, fields, skewed, DATES), "the clock of this machine is wrong")
     if (told := fleet.issuers.sites(by_now)) is not None:
         issuer, sites = told
         named = ", ".join(show(site) for site in sites[:_SITES_NAMED])

@@ -8,6 +8,8 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fleetprobe.layers.tls import facts, judge
+
 # What tests present must not reach the cache of whoever runs them, nor one test the next.
 os.environ["FLEETPROBE_POOL"] = "none"
 
@@ -17,6 +19,13 @@ REQUIRE_LAB = "FLEETPROBE_REQUIRE_LAB"
 # pytest-timeout ends what hangs.
 settings.register_profile("suite", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> None:
+    """Certificates made by hand share fingerprints, by which the judge of TLS remembers good chains."""
+    judge._GOOD.clear()
+    facts._ISSUERS.clear()
 
 
 @pytest.hookimpl(wrapper=True)

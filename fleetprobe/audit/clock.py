@@ -16,7 +16,8 @@ _WORTH_S: Final = 300.0
 _APART_S: Final = 60.0
 _AGREE: Final = 0.6
 """So large a part of all servers must tell about the same time: some have wrong clocks, or answer from a cache."""
-_DATES: Final = frozenset({"tls.expired", "tls.not_yet_valid"})
+DATES: Final = frozenset({"tls.expired", "tls.not_yet_valid"})
+"""The codes that a wrong clock explains."""
 
 
 class Clocks:
@@ -43,21 +44,24 @@ class Clocks:
         told = list(self._ahead_s.values())
         if len(told) < _FEWEST:
             return None
-        middle = median(told)
-        agree = sum(abs(one - middle) <= _APART_S for one in told)
+        middle, agree = median(told), self.servers
         return middle if abs(middle) >= _WORTH_S and agree >= max(_FEWEST, _AGREE * len(told)) else None
 
     @property
     def servers(self) -> int:
-        """How many addresses told the time."""
-        return len(self._ahead_s)
+        """How many addresses told about the same time, the middle one of all."""
+        told = list(self._ahead_s.values())
+        middle = median(told) if told else 0.0
+        return sum(abs(one - middle) <= _APART_S for one in told)
 
     def excuses(self, row: Row) -> bool:
-        """Whether the dates for which a result failed would be good by the clocks of the servers."""
+        """Whether a result failed for dates alone, which would all be good by the clocks of the servers."""
         ahead_s = self.ahead_s
-        if row["code"] not in _DATES or ahead_s is None:
+        failed = {row["code"], *(one["code"] for one in row["findings"] if one["severity"] == "fail")}
+        if ahead_s is None or not failed <= DATES:
             return False
-        out = [one for layer in row["layers"] for one in layer["facts"].get("out_of_date", ())]
+        told = (*row["layers"], *row["findings"])
+        out = [one for entry in told for one in entry["facts"].get("out_of_date", ())]
         now = datetime.now(UTC) + timedelta(seconds=ahead_s)
         return bool(out) and all(_in_date(one, now) for one in out)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 Row = Mapping[str, Any]
@@ -10,7 +10,11 @@ Row = Mapping[str, Any]
 _MOST_ISSUERS: Final = 10_000
 _MOST_SITES: Final = 16
 _MANY: Final = 5
-_UNKNOWN: Final = frozenset({"tls.untrusted_root", "tls.issuer_unknown"})
+_UNTRUSTED, _UNKNOWN = "tls.untrusted_root", "tls.issuer_unknown"
+_PRIVATE: Final = frozenset(
+    {"corp", "home", "internal", "intranet", "lan", "local", "localdomain", "localhost", "private"}
+)
+"""Top-level names that nobody can register (RFC 6762 appendix G, RFC 6761, `internal` of ICANN): one owner each."""
 _SHORT: Final = 3
 """A label of so few letters below a country's is taken for one like `co.uk`; there is no list of them here."""
 
@@ -42,11 +46,17 @@ class Issuers:
 def _of(row: Row) -> tuple[str | None, str | None]:
     """Issuer of the leaf, and the site, of a result whose name is right and whose issuer nobody knows."""
     codes = {row["code"], *(one["code"] for one in row["findings"])}
-    if not codes & _UNKNOWN or "tls.name_mismatch" in codes:
-        return None, None
     facts: Mapping[str, Any] = next((one["facts"] for one in row["layers"] if one["layer"] == "tls"), {})
-    certificates = facts.get("certificates")
-    return certificates[0].get("issuer") if certificates else None, _site(facts.get("server_name", ""))
+    shown: Sequence[Mapping[str, Any]] = facts.get("certificates") or ({},)
+    leaf, *above = shown
+    if "tls.name_mismatch" in codes or not (_UNTRUSTED in codes or (_UNKNOWN in codes and _presented(leaf, above))):
+        return None, None
+    return leaf.get("issuer"), _site(facts.get("server_name", ""))
+
+
+def _presented(leaf: Mapping[str, Any], above: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the issuer came along: of a leaf alone nobody knows but that its issuer is missing, which may be good."""
+    return any(one.get("subject") == leaf.get("issuer") for one in above)
 
 
 def _site(name: str) -> str | None:
@@ -54,5 +64,7 @@ def _site(name: str) -> str | None:
     labels = name.rstrip(".").lower().split(".")
     if len(labels) < 2 or ":" in name or labels[-1].isdigit():
         return None
+    if labels[-1] in _PRIVATE or labels[-2:] == ["home", "arpa"]:
+        return ".".join(labels[-2:] if labels[-1] == "arpa" else labels[-1:])
     wide = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= _SHORT
     return ".".join(labels[-3 if wide else -2 :])

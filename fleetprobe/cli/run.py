@@ -25,7 +25,7 @@ from fleetprobe.issuer_files import UnusableList
 from fleetprobe.model.policy import Mtu, Policy
 from fleetprobe.net.live.trust import UnusableTrust
 from fleetprobe.pool_file import UnusablePool, default_path
-from fleetprobe.scan import EXIT_LOCKED, EXIT_OUTPUT, EXIT_USAGE, Ended, Options, Row, Watch, run
+from fleetprobe.scan import EXIT_LOCKED, EXIT_OUTPUT, EXIT_USAGE, Ended, Options, Watch, run
 from fleetprobe.sinks.fix_dir import UnusableFixDir
 from fleetprobe.sinks.jsonl import OutputError, OutputExists, OutputLocked
 
@@ -100,14 +100,8 @@ def options_of(
 
 def execute(options: Options, watch: Watch) -> Ended | int:
     """Run; an exit code in place of an end when the run could not begin or its output broke."""
-
-    def watching(row: Row) -> None:
-        watch(row)
-        if row["kind"] == "run_end":
-            _ignore_signals_in_loop()
-
     try:
-        ended = run(options, watching)
+        ended = run(options, watch, _ignore_signals_in_loop)
     except (
         InventoryError,
         TooFewDescriptors,

@@ -176,7 +176,7 @@ TLS_CERTIFICATE_CODES: Final = (
         "a box here seems to open the traffic.",
         boxes=(Box.INSPECTOR, Box.OWN),
         evidence="A public name whose leaf is issued by a CA "
-        "outside the public roots, alike for several sites.",
+        "outside the public roots, alike for several sites: its root is not trusted, or the CA was presented as well.",
         not_this=(
             "a wrong certificate on the server (tls.name_mismatch): the name fits; the issuer is local",
         ),

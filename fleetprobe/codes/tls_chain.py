@@ -142,8 +142,8 @@ TLS_CHAIN_CODES: Final = (
         name="tls.chain_oversize", severity=Severity.FAIL, state=State.FAIL, osi="L5/6", emitted=True,
         meaning="The presented chain is larger, longer or dearer to verify than clients accept.",
         boxes=(Box.SERVER, Box.PROXY),
-        evidence="More than 100 KiB, which OpenSSL does not read; or more than 10 CAs above the leaf "
-        "(Firefox and rustls follow 6, OpenSSL's clients 100); or keys and name constraints that would take long.",
+        evidence="More than 100 KiB, which OpenSSL does not read; or more than 100 CAs above the leaf "
+        "(so many OpenSSL's clients follow, Firefox and rustls 6); or keys and name constraints that would take long.",
         not_this=(
             "a path that loses large packets (mtu.black_hole): the bytes arrived, and too many of them",
         ),

@@ -11,6 +11,7 @@ from typing import Final
 MOST: Final = 50_000
 MOST_OF_A_NAME: Final = 16
 MOST_BYTES: Final = 16 * 1024
+MOST_BYTES_IN_ALL: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Pool:
         self._names: OrderedDict[str, str] = OrderedDict()
         """Name by fingerprint, seen longest ago first."""
         self._vouched: set[str] = set()
+        self._bytes = 0
         self.learnt = False
         """Whether anything was added since this was set to False."""
 
@@ -86,7 +88,8 @@ class Pool:
         kin[sha256] = Pooled(sha256, der, found_at, presented)
         self._names[sha256] = name
         self.learnt = self.learnt or presented
-        if len(self._names) > MOST:
+        self._bytes += len(der)
+        while len(self._names) > MOST or self._bytes > MOST_BYTES_IN_ALL:
             self._forget(next((one for one in self._names if one not in self._vouched), next(iter(self._names))))
 
     def der(self, sha256: str) -> bytes | None:
@@ -110,7 +113,7 @@ class Pool:
     def _forget(self, sha256: str) -> None:
         name = self._names.pop(sha256)
         kin = self._by_name[name]
-        del kin[sha256]
+        self._bytes -= len(kin.pop(sha256).der)
         if not kin:
             del self._by_name[name]
         self._vouched.discard(sha256)

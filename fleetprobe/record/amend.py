@@ -73,12 +73,6 @@ def amended(
     return fields
 
 
-def overruled(result: Mapping[str, Any], fields: Row, finding: Finding) -> Row:
-    """The fields of an amendment, by which another finding becomes the verdict in place of the one there is."""
-    told = concluded(finding, target_of(result), {**result, **fields})
-    return {**fields, "state": str(finding.state), **told}
-
-
 def warned(result: Mapping[str, Any], fields: Row, finding: Finding) -> Row:
     """The fields of an amendment, and one more finding beside the verdict."""
     return {**fields, "findings": [*fields.get("findings", result["findings"]), listed(finding)]}

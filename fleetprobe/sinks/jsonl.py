@@ -58,6 +58,8 @@ class JsonlSink:
         self._written_bytes = 0
         self._lines = 0
         self._digest = hashlib.sha256()
+        self._taking = threading.Lock()
+        """Held while lines leave the queue and enter the digest."""
         self._failure: OSError | None = None
         self._closing = False
         self._wake = threading.Condition()
@@ -71,16 +73,19 @@ class JsonlSink:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over all lines handed over so far, upper-case hex; waits until they are written."""
+        """SHA-256 over all lines handed over so far, upper-case hex. Does not wait until they are written."""
+        with self._taking:
+            digest = self._digest.copy()
+            for line in self._pending:
+                digest.update(line)
+        return digest.hexdigest().upper()
+
+    def read_back(self) -> tuple[BinaryIO, int]:
+        """The file opened for reading, all lines so far in it, and where our own begin. Raises OutputError."""
         with self._wake:
             while self._pending_bytes and self._failure is None:
                 self._wake.notify_all()
                 self._wake.wait(_BATCH_EVERY_S)
-        return self._digest.hexdigest().upper()
-
-    def read_back(self) -> tuple[BinaryIO, int]:
-        """The file opened for reading, all lines so far in it, and where our own begin. Raises OutputError."""
-        _ = self.sha256
         try:
             # By the descriptor, as the name may belong to another file by now.
             fd = os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
@@ -141,13 +146,14 @@ class JsonlSink:
                 if not self._closing:
                     self._wake.wait(_BATCH_EVERY_S)
                 last = self._closing
-            batch = [self._pending.popleft() for _ in range(len(self._pending))]
-            data = b"".join(batch)
+            with self._taking:
+                batch = [self._pending.popleft() for _ in range(len(self._pending))]
+                data = b"".join(batch)
+                self._digest.update(data)
             start = os.fstat(self._fd).st_size
             try:
                 if batch:
                     _write_all(self._fd, data)
-                    self._digest.update(data)
                 if self._regular and (last or time.monotonic() - synced >= _SYNC_EVERY_S):
                     os.fsync(self._fd)
                     synced = time.monotonic()

@@ -65,7 +65,11 @@ def dated(code: str, start_days: float, end_days: float) -> dict[str, Any]:
     out = {
         "not_before": (NOW + timedelta(start_days)).isoformat(), "not_after": (NOW + timedelta(end_days)).isoformat(),
     }
-    return {"code": code, "layers": [{"layer": "tls", "facts": {"out_of_date": [out]}}]}
+    return {"code": code, "findings": [], "layers": [{"layer": "tls", "facts": {"out_of_date": [out]}}]}
+
+
+def beside(row: dict[str, Any], code: str, severity: str, **facts: Any) -> dict[str, Any]:
+    return {**row, "findings": [{"code": code, "severity": severity, "facts": facts}]}
 
 
 def test_dates_that_the_servers_would_accept_are_excused_and_no_others() -> None:
@@ -77,11 +81,26 @@ def test_dates_that_the_servers_would_accept_are_excused_and_no_others() -> None
     assert not two_days.excuses(dated("tls.name_mismatch", 1, 90))
     assert clocks(*[-2 * 86400.0] * 4).excuses(dated("tls.expired", -90, -1))
     assert not clocks(0, 0, 0, 0).excuses(dated("tls.not_yet_valid", 0.01, 90))
-    assert not two_days.excuses({"code": "tls.expired", "layers": [{"layer": "tls", "facts": {}}]})
+    assert not two_days.excuses(
+        {"code": "tls.expired", "findings": [], "layers": [{"layer": "tls", "facts": {}}]}
+    )
+
+
+def test_a_clock_excuses_nothing_beside_which_something_else_failed() -> None:
+    behind, row = clocks(*[-2 * 86400.0] * 4), dated("tls.expired", -90, -1)
+    assert behind.excuses(beside(row, "tls.root_sent", "warn"))
+    assert not behind.excuses(beside(row, "tls.name_mismatch", "fail"))
+    assert not behind.excuses(beside(row, "tls.issuer_unknown", "fail"))
+    assert not behind.excuses(beside(row, "tls.not_yet_valid", "fail", out_of_date=[{"depth": 1}]))
+
+
+def test_only_those_servers_are_counted_that_agree() -> None:
+    seen = clocks(7200, 7200, 7200, 7190, 0)
+    assert (seen.ahead_s, seen.servers) == (7200, 4)
 
 
 def vouched(name: str, issuer: str = "CN=Box", code: str = "tls.issuer_unknown", *also: str) -> dict[str, Any]:
-    facts = {"server_name": name, "certificates": [{"issuer": issuer}]}
+    facts = {"server_name": name, "certificates": [{"subject": "CN=x", "issuer": issuer}, {"subject": issuer}]}
     findings = [{"code": one} for one in also]
     return {"code": code, "findings": findings, "layers": [{"layer": "tls", "facts": facts}]}
 
@@ -112,6 +131,9 @@ def test_five_sites_of_one_unknown_issuer_are_too_many() -> None:
         [vouched(f"192.0.2.{number}") for number in range(20)],
         [vouched(f"2001:db8::{number}") for number in range(20)],
         [vouched(f"host{number}") for number in range(20)],
+        [vouched(f"db{number}.corp") for number in range(20)],
+        [vouched(f"db.site{number}.internal") for number in range(20)],
+        [vouched(f"db{number}.home.arpa") for number in range(20)],
         [vouched(f"a.site{number}.example", code="tls.expired") for number in range(20)],
         [vouched(f"a.site{n}.example", "CN=Box", "tls.issuer_unknown", "tls.name_mismatch") for n in range(9)],
         [vouched(f"a.site{number}.example", f"CN={number}") for number in range(20)],
@@ -124,3 +146,18 @@ def test_a_private_authority_of_one_owner_is_ordinary(rows: Sequence[dict[str, A
 def test_sites_below_a_short_label_of_a_country_are_told_apart() -> None:
     rows = [vouched(f"www.site{number}.co.uk") for number in range(5)]
     assert issuers(*rows).sites(rows[0]) is not None
+
+
+def alone(row: dict[str, Any]) -> dict[str, Any]:
+    """The same of a chain that is the leaf alone."""
+    facts = row["layers"][0]["facts"]
+    return {**row, "layers": [{"layer": "tls", "facts": {**facts, "certificates": facts["certificates"][:1]}}]}
+
+
+def test_an_issuer_that_all_sites_forgot_to_send_is_not_known_to_be_untrusted() -> None:
+    """Five shops of one public authority, none of which sends its intermediate."""
+    forgot = [alone(one) for one in MANY]
+    assert issuers(*forgot).sites(forgot[0]) is None
+    assert issuers(*MANY).sites(forgot[0]) is None
+    untrusted = [{**one, "code": "tls.untrusted_root"} for one in forgot]
+    assert issuers(*untrusted).sites(untrusted[0]) is not None

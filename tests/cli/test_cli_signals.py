@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -84,3 +85,21 @@ def test_a_second_ctrl_c_does_not_tear_the_record(tmp_path: Path) -> None:
         _, stderr = process.communicate(timeout=30)
     assert (process.returncode, stderr) == (130, b"")
     assert records(path.read_text())[-1]["outcome"] == "interrupted"
+
+
+def test_a_reader_that_has_stopped_does_not_hold_us_once_a_signal_has_come(tmp_path: Path) -> None:
+    with closed_port() as port:
+        inventory = tmp_path / "targets"
+        inventory.write_text("".join(f"http://127.0.0.1:{port}/{place}\n" for place in range(100)))
+        # The pipe that nobody reads holds 64 KiB, and the records are longer.
+        process = start(
+            "scan", "-i", str(inventory), "-o", "-", "--format", "jsonl", "--grace", "0.5", stdout=subprocess.PIPE
+        )
+        with process:
+            time.sleep(4.0)
+            assert process.poll() is None, "waiting for its reader"
+            process.send_signal(signal.SIGTERM)
+            try:
+                assert process.wait(timeout=10) == 143
+            finally:
+                process.kill()

@@ -81,7 +81,7 @@ def fingerprint(authority: trustme.CA) -> str:
 def test_the_first_label_fails_and_the_second_passes(server: str, flags: list[str]) -> None:
     code, rows = scan(*flags, "--trust", "theirs,ours", server)
     row = result(rows)
-    assert (code, row["state"], row["code"]) == (1, "fail", "tls.issuer_unknown")
+    assert (code, row["state"], row["code"]) == (1, "fail", "tls.untrusted_root")
     assert row["summary"].startswith("fails for theirs, passes for ours: ")
     facts = tls_facts(row)
     assert facts["trust"] == "theirs"
@@ -123,7 +123,7 @@ def test_an_inventory_line_has_its_own_labels_whatever_the_run_trusts(
     assert (code, result(rows)["state"]) == (0, "ok")
     assert rows[0]["vantage_facts"]["trust"]["source"] == str(theirs)
     code, rows = scan(*flags, "--ca-file", str(theirs), server)
-    assert (code, result(rows)["code"], tls_facts(result(rows))["trust"]) == (1, "tls.issuer_unknown", "ca_file")
+    assert (code, result(rows)["code"], tls_facts(result(rows))["trust"]) == (1, "tls.untrusted_root", "ca_file")
 
 
 @pytest.mark.parametrize(("label", "word"), [("korp", "unknown trust korp"), ("system", "cannot be read")])

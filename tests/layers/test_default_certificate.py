@@ -49,7 +49,7 @@ def asked(hear: Hear, address: str = V4, host: str = "shop.test", **more: Any) -
 def test_the_certificate_that_is_shown_without_a_name_as_well_is_the_default_one(address: str) -> None:
     told, purposes = asked(lambda _: WRONG, address)
     assert (told["code"], told["confidence"]) == ("tls.name_mismatch", "proven")
-    assert "it shows its default one, as to a hello without a name: default.test" in told["summary"]
+    assert "shows for shop.test the same certificate as to a hello without a name: default.test" in told["summary"]
     assert purposes == ["climb", "default", "default"]
     (facts,) = (step["facts"] for step in told["layers"] if "shown" in step["facts"])
     assert facts["reason"] == "default_certificate"
@@ -98,3 +98,19 @@ def test_a_fitting_certificate_is_not_asked_about() -> None:
     told, purposes = asked(lambda _: RIGHT)
     assert told["code"] != "tls.name_mismatch"
     assert "default" not in purposes
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("*.a.shop.test", "wildcard_does_not_cover_apex"), ("*.test", "wildcard_too_wide"),
+        ("www.a.shop.test", "www"), ("a.shop.test.", "trailing_dot"), ("x*.shop.test", "partial_wildcard"),
+    ],
+)
+def test_a_name_that_nearly_fits_keeps_its_reason_where_a_server_has_one_certificate(name: str, reason: str) -> None:
+    net = FakeNet().name("a.shop.test", V4).host(V4, 443, *GOOD, tls=lambda _: shown(name))
+    told = row(examine(net, target("https", port=443, host="a.shop.test")))
+    assert (told["code"], told["confidence"]) == ("tls.name_mismatch", "observed")
+    assert {attempt["purpose"] for attempt in told["attempts"]} == {"climb"}
+    (facts,) = (step["facts"] for step in told["layers"] if "reason" in step["facts"])
+    assert facts["reason"] == reason

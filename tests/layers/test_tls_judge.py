@@ -205,7 +205,8 @@ def test_what_only_looks_like_a_fault_passes(given: TlsFacts) -> None:
 
 EXPIRED = replace(LEAF, not_after=AS_OF - DAY)
 UNFIT: dict[str, tuple[TlsFacts, list[str]]] = {
-    "self-signed": (facts(rejected((18, 0))), ["tls.self_signed"]),
+    "self-signed": (facts(rejected((18, 0)), replace(LEAF, self_signed=True)), ["tls.self_signed"]),
+    "its issuer's namesake": (facts(rejected((18, 0))), ["tls.rejected_by_verifier"]),
     "root sent and not trusted": (facts(rejected((19, 2)), LEAF, MIDDLE, ROOT), ["tls.untrusted_root"]),
     "no issuer, two numbers": (facts(rejected((20, 0), (21, 0)), LEAF), ["tls.issuer_unknown"]),
     "no issuer of the intermediate": (facts(rejected((20, 1))), ["tls.issuer_unknown"]),
@@ -246,7 +247,10 @@ UNFIT: dict[str, tuple[TlsFacts, list[str]]] = {
         ["tls.issuer_unknown", "tls.malformed"],
     ),
     "everything at once": (
-        facts(rejected((18, 0), (10, 0)), replace(EXPIRED, key_type="RSA", key_bits=512), name="other.test"),
+        facts(
+            rejected((18, 0), (10, 0)), replace(EXPIRED, key_type="RSA", key_bits=512, self_signed=True),
+            name="other.test",
+        ),
         ["tls.self_signed", "tls.expired", "tls.name_mismatch", "tls.weak_key"],
     ),
     "an alert beside an expired chain": (

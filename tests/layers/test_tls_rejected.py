@@ -80,9 +80,9 @@ REJECTED: dict[str, tuple[TlsFacts, list[str]]] = {
             (7, 2), presented=(*PATH[:3], NEW_ROOT),
             trials=(Trial(UPPER.sha256, ROOT.sha256, False), Trial(UPPER.sha256, NEW_ROOT.sha256, True)),
         ),
-        ["tls.untrusted_root"],
+        ["tls.issuer_unknown"],
     ),
-    "too long": (facts((22, 11), (20, 11)), ["tls.chain_oversize"]),
+    "too long": (facts((22, 101), (20, 101)), ["tls.chain_oversize"]),
     "an issuer that is no CA, and all that follows": (
         facts((79, 1), (26, 1), (25, 2), (32, 1)),
         ["tls.issuer_not_ca"],
@@ -106,7 +106,10 @@ REJECTED: dict[str, tuple[TlsFacts, list[str]]] = {
         facts((20, 2), (26, 0)),
         ["tls.issuer_unknown", "tls.wrong_usage"],
     ),
-    "an own signature and other purposes": (facts((18, 0), (26, 0)), ["tls.self_signed", "tls.wrong_usage"]),
+    "an own signature and other purposes": (
+        facts((18, 0), (26, 0), path=(replace(LEAF, self_signed=True),)),
+        ["tls.self_signed", "tls.wrong_usage"],
+    ),
     "a number that nobody knows beside one that is known": (
         facts((25, 2), (105, 1)),
         ["tls.path_length", "tls.rejected_by_verifier"],
@@ -165,11 +168,11 @@ def test_a_namesake_in_the_trust_store_proves_nothing() -> None:
 
 
 def test_what_is_too_long_for_us_is_not_said_to_be_so_for_everybody() -> None:
-    told = one(facts((22, 11), (20, 11)))
+    told = one(facts((22, 101), (20, 101)))
     assert told.confidence is Confidence.INFERRED
-    assert "more than 10 CAs" in told.summary
+    assert "more than 100 CAs" in told.summary
     assert "some clients stop at 6" in told.summary
-    assert told.facts["limit"] == 10
+    assert told.facts["limit"] == 100
 
 
 def test_why_an_issuer_may_not_issue_is_told() -> None:

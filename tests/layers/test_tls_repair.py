@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetprobe.lab.issue import Issued
+from fleetprobe.lab.issue import Issued, Rights, issue_authority
 from fleetprobe.layers.tls.certificate import read
 from fleetprobe.layers.tls.facts import TlsFacts
 from fleetprobe.layers.tls.gap import told
@@ -16,7 +19,7 @@ from fleetprobe.layers.tls.repair import Repair, pool
 from fleetprobe.net.fake import FakeNet
 from fleetprobe.net.handshake import Handshake
 from fleetprobe.net.pool import MOST_BYTES, MOST_OF_A_NAME, Pool
-from tests.layers.chain_world import OVER, Fleet, authority, der, leaf, sha256
+from tests.layers.chain_world import LIFE, OVER, Fleet, authority, der, leaf, sha256
 
 ROOT = authority("Root")
 UPPER = authority("Upper", ROOT)
@@ -85,14 +88,75 @@ def test_an_issuer_that_has_expired_is_replaced_by_one_that_is_valid() -> None:
     assert (added(repair), repair.errors) == ([sha256(UPPER)], ())
 
 
-def test_a_gap_that_only_an_expired_issuer_closes_stays_open_for_a_valid_one() -> None:
+def told_of(fleet: Fleet, *presented: Issued) -> list[tuple[str | None, bool]]:
+    """Codes, and whether they are settled."""
+    errors = fleet.errors(*presented)
+    found = fleet.repair(*presented)
+    seen = Handshake(started_s=0.0, ended_s=0.01, verify_errors=errors)
+    facts = TlsFacts("192.0.2.1:443", "x.lab.test", seen, (), 1.0, repair=found)
+    return [(one.code, one.settled) for one in told(facts, found)] if found else []
+
+
+def test_an_issuer_out_of_date_is_nothing_to_install() -> None:
     old = authority("Upper", ROOT, life=OVER, twin=UPPER)
-    seen = Handshake(started_s=0.0, ended_s=0.01, verify_errors=((20, 1),))
-    facts = TlsFacts("192.0.2.1:443", "x.lab.test", seen, (), 1.0)
-    for elsewhere, settled in (([old], False), ([old, UPPER], True)):
-        repair = Fleet([ROOT], elsewhere).repair(LEAF, LOWER)
-        assert repair is not None
-        assert [(one.code, one.settled) for one in told(facts, repair)] == [("tls.missing_intermediate", settled)]
+    assert told_of(Fleet([ROOT], [old]), LEAF, LOWER) == []
+    assert told_of(Fleet([ROOT], [old, UPPER]), LEAF, LOWER) == [("tls.missing_intermediate", True)]
+
+
+def test_a_gap_beside_an_issuer_out_of_date_is_a_gap_and_not_the_end_of_it() -> None:
+    old = authority("Lower", UPPER, life=OVER, twin=LOWER)
+    assert told_of(Fleet([ROOT], [UPPER]), LEAF, old) == [("tls.missing_intermediate", False)]
+
+
+def test_a_trusted_root_is_never_called_untrusted() -> None:
+    short = issue_authority("Short", ROOT, LIFE, Rights(path_length=0))
+    below = issue_authority("Below", short, LIFE, Rights())
+    child = leaf(below)
+    assert Fleet([ROOT], [short, below, ROOT]).errors(child, below, short) == ((25, 2),)
+    for presented in ((child,), (child, below), (child, below, short, ROOT)):
+        assert told_of(Fleet([ROOT], [short, below, ROOT]), *presented) == []
+
+
+def test_an_anchor_that_has_expired_is_reached_in_vain() -> None:
+    over = authority("Root", life=OVER, twin=ROOT)
+    assert told_of(Fleet([over], [LOWER, UPPER]), LEAF) == []
+    assert Fleet([over]).repair(LEAF, LOWER, UPPER) is None
+
+
+@pytest.mark.parametrize("purpose", [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, ExtendedKeyUsageOID.CLIENT_AUTH])
+def test_an_issuer_for_other_purposes_closes_no_gap(purpose: x509.ObjectIdentifier) -> None:
+    narrow = for_purpose(authority("Narrow", ROOT), ROOT, purpose)
+    assert told_of(Fleet([ROOT], [narrow]), leaf(narrow)) == []
+    alone = for_purpose(authority("Narrow Root"), None, purpose)
+    below = authority("Below", alone)
+    assert told_of(Fleet([alone], [below]), leaf(below)) == []
+
+
+def for_purpose(one: Issued, issuer: Issued | None, purpose: x509.ObjectIdentifier) -> Issued:
+    """The same authority, for this purpose alone."""
+    made = one.certificate
+    builder = x509.CertificateBuilder(
+        made.issuer, made.subject, made.public_key(), made.serial_number, made.not_valid_before_utc,
+        made.not_valid_after_utc, [*made.extensions],
+    ).add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+    return Issued(builder.sign((issuer or one).key, hashes.SHA256()), one.key)
+
+
+def test_where_a_root_was_left_out_a_cross_sign_of_it_by_a_stranger_is_not_missing() -> None:
+    evil = authority("Evil Root")
+    cross = authority("Private Root", evil, twin=PRIVATE)
+    assert told_of(Fleet([ROOT], [cross, evil]), PRIVATE_LEAF, PRIVATE_LOWER) == []
+    known = Fleet([ROOT], [cross, evil, PRIVATE])
+    assert told_of(known, PRIVATE_LEAF, PRIVATE_LOWER) == [("tls.untrusted_root", False)]
+    repair = known.repair(PRIVATE_LEAF, PRIVATE_LOWER)
+    assert repair is not None
+    assert (repair.root and repair.root.sha256, repair.added) == (sha256(PRIVATE), ())
+
+
+def test_crosses_of_strangers_do_not_use_up_the_search() -> None:
+    crosses = [authority("Lower", authority(f"Evil {number}"), twin=LOWER) for number in range(15)]
+    for fleet in (Fleet([ROOT], [*crosses, LOWER, UPPER]), Fleet([ROOT], [LOWER, UPPER, *crosses])):
+        assert added(fleet.repair(LEAF)) == [sha256(LOWER), sha256(UPPER)]
 
 
 def test_a_leaf_that_has_expired_as_well_hides_no_gap() -> None:

@@ -242,3 +242,19 @@ def test_a_wrong_clock_of_ours_is_no_fault_of_certificates(
     assert {(one["state"], one["code"], one["confidence"]) for one in told} == {expected}
     assert all(one["settled"] for one in told)
     assert (done.returncode, records[-1]["counts_by_code"]) == (code, {expected[1]: len(ADDRESSES)})
+
+
+def test_a_result_that_our_clock_spoilt_says_so_in_every_place(fleet: Fleet, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        lines = of_tomorrow(tmp_path, NOW + timedelta(2), stack)
+        done = run("scan", "-i", "-", "--ca-file", str(fleet.root), "--no-config", stdin=lines)
+    told = list(apply_amends(json.loads(line) for line in done.stdout.splitlines()))
+    assert len(told) == len(ADDRESSES)
+    for one in told:
+        assert [(at["outcome"], at["code"]) for at in one["addresses"]] == [("unknown", "local.clock_skew")]
+        entries = {entry["layer"]: (entry["outcome"], entry["code"]) for entry in one["layers"]}
+        assert entries["local"] == ("unknown", "local.clock_skew")
+        assert entries["tls"] == ("unknown", None)
+        assert one["layers"][0]["facts"]["servers"] == len(ADDRESSES)
+        assert "tls" not in one["proven_layers"]
+        assert "tls.not_yet_valid" not in {entry["code"] for entry in one["findings"]}

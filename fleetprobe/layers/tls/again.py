@@ -49,7 +49,9 @@ async def judge_again(
         ca_file=ca_file,
         trust=label,
         held=await hold(seen, policy.trust.named(others), known, net),
-        repair=await repair(certificates, errors, ders, net, file, policy.as_of),
+        repair=await repair(
+            certificates, errors, ders, net, file, policy.as_of, sent=recorded.get("chain_sha256", ())
+        ),
     )
     told, elsewhere = labels.tell(facts, chain.faults(facts, policy.as_of), policy.as_of)
     return (*told, *elsewhere), {"repair": facts.repair.record()} if facts.repair else {}

@@ -45,9 +45,10 @@ def faults(facts: TlsFacts, as_of: datetime) -> tuple[Finding, ...]:
     """Every fault of the presented certificates, one finding a cause; chain, dates, name, strength."""
     path = judged_path(facts)
     leaf = path[0] if path else None
+    explained = gap.told(facts, facts.repair) if facts.repair is not None and _endless(facts) else []
     findings = [
-        *_trust(facts, path),
-        *rejected.rejections(facts, path),
+        *(explained or _trust(facts, path)),
+        *rejected.rejections(facts, path, signed=bool(explained)),
         _other(facts),
         _expired(facts, path, as_of),
         _dates(facts, path, _NOT_YET_VALID, "tls.not_yet_valid", lambda one: one.not_before > as_of),
@@ -57,6 +58,8 @@ def faults(facts: TlsFacts, as_of: datetime) -> tuple[Finding, ...]:
         _malformed(facts, path),
     ]
     told = [finding for finding in findings if finding is not None]
+    better = frozenset[str]().union(*(finding.supersedes for finding in told))
+    told = [finding for finding in told if finding.code not in better]
     return tuple(sorted(told, key=lambda finding: finding.rank))
 
 
@@ -100,12 +103,14 @@ def _trust(facts: TlsFacts, path: Sequence[Certificate]) -> Sequence[Finding]:
     codes = {code for code, _ in facts.handshake.verify_errors}
     evidence = {"openssl_verify_codes": [code for code, _ in facts.handshake.verify_errors]}
     if _SELF_SIGNED_LEAF in codes:
+        if path and not path[0].self_signed:
+            summary = f"the certificate of {facts.address} has its issuer's name and no key identifiers"
+            summary += f" ({_leaf_name(path)}): clients take it for self-signed"
+            return [found("tls.rejected_by_verifier", summary, evidence)]
         summary = f"the certificate of {facts.address} is signed by itself ({_leaf_name(path)})"
         return [found("tls.self_signed", summary, evidence)]
-    if not codes & (NO_ISSUER | {_SELF_SIGNED_IN_CHAIN, BAD_SIGNATURE}) or _TOO_LONG in codes:
+    if not _endless(facts):
         return []
-    if facts.repair is not None and (told := gap.told(facts, facts.repair)):
-        return told
     if _SELF_SIGNED_IN_CHAIN in codes:
         root = show(path[-1].subject) if path else "unreadable"
         summary = f"{facts.address} presents a chain to an untrusted root ({root})"
@@ -114,6 +119,9 @@ def _trust(facts: TlsFacts, path: Sequence[Certificate]) -> Sequence[Finding]:
         return []
     if path and (another := rejected.another_key(facts, path[-1])):
         return [another]
+    if facts.repair is not None and facts.repair.holds and not facts.repair.added:
+        summary = f"the chain of {facts.address} holds without {_leaf_name(path[-1:])}, which leads nowhere"
+        return [found("tls.issuer_unknown", summary, {**evidence, **facts.repair.record()}, settled=False)]
     wanted = path[-1].issuer if path else "unknown"
     summary = f"no issuer found for the chain of {facts.address}: wanted {show(wanted)}"
     offered = bool(path) and bool(path[-1].issuer_urls)
@@ -121,6 +129,14 @@ def _trust(facts: TlsFacts, path: Sequence[Certificate]) -> Sequence[Finding]:
     if path and path[-1].issuer_key_id:
         more["issuer_key_id"] = path[-1].issuer_key_id
     return [found("tls.issuer_unknown", summary, more, confidence=Confidence.INFERRED, settled=False)]
+
+
+def _endless(facts: TlsFacts) -> bool:
+    """Whether OpenSSL's path ends before an anchor, by its end or by a signature."""
+    codes = {code for code, _ in facts.handshake.verify_errors}
+    return bool(codes & (NO_ISSUER | {_SELF_SIGNED_IN_CHAIN, BAD_SIGNATURE})) and not codes & {
+        _TOO_LONG, _SELF_SIGNED_LEAF,
+    }
 
 
 def _other(facts: TlsFacts) -> Finding | None:
@@ -171,7 +187,7 @@ def _expired(facts: TlsFacts, path: Sequence[Certificate], as_of: datetime) -> F
     if expired is None or not any(code == _EXPIRED and depth for code, depth in facts.handshake.verify_errors):
         return expired
     repair = facts.repair
-    if repair is None or repair.anchor is None or any(one.not_after < as_of for one in repair.install[1:]):
+    if repair is None or not repair.holds or not repair.added:
         return expired
     return replace(expired, facts={**expired.facts, "replacement": repair.record()})
 
@@ -182,6 +198,9 @@ def _name(facts: TlsFacts, leaf: Certificate) -> Finding | None:
         return None
     only = f", only for {show(', '.join(missed.near[:3]))}" if missed.near else ""
     summary = f"the certificate of {facts.address} is not for {show(facts.server_name)}{only}"
+    if missed.reason == "cn_only":
+        summary = f"the certificate of {facts.address} has {show(facts.server_name)} as its common name alone, "
+        summary += "which clients do not look at"
     near = [name[:256] for name in missed.near]
     return found("tls.name_mismatch", summary, {"reason": missed.reason, "near": near})
 
@@ -195,10 +214,11 @@ def _weak(
 ) -> Finding | None:
     """Weak by our own rule, as the handshake runs at security level 0; or by OpenSSL's number.
 
-    Only the leaf and the certificate that issued it: further up, the trust store may hold a stronger
-    twin of what was presented, and OpenSSL takes that one.
+    The whole path where OpenSSL built it, as clients look at all of it. Of one put together by names only the leaf
+    and its issuer: further up, the trust store may hold a stronger twin of what was presented.
     """
-    weak = {depth: why for depth, one in enumerate(path[:2]) if (why := weakness(one))}
+    judged = path if facts.path else path[:2]
+    weak = {depth: why for depth, one in enumerate(judged) if (why := weakness(one))}
     for one, depth in facts.handshake.verify_errors:
         if one in numbers:
             weak.setdefault(depth, f"OpenSSL verify code {one}")

@@ -3,7 +3,9 @@
 Two connections at most. A short hello with the same name: who reads only a part of a long one misses the name in it,
 and a router that does so shows its own certificate (`large_hello` is about those that refuse). If the short one gets
 the right certificate, a long hello is said once more, and must get the wrong one again. If it gets the same as the
-climb, a hello without a name is said: the same certificate once more is the default one.
+climb, a hello without a name is said: the same certificate once more is the default one. Nobody asks where the names
+nearly fit, as with a wildcard one label short: such a certificate was made for this site, and made wrongly, and a
+server that has no other shows it to everybody as well.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from fleetprobe.net.interface import Address, Net
 WHEN = frozenset({"tls.name_mismatch"})
 EMITS = frozenset({"tls.name_mismatch", "tls.large_hello_intolerant"})
 
+_UNRELATED = frozenset({"not_in_san", "no_san"})
+"""Reasons of a mismatch (`names`) by which the certificate has nothing to do with the name asked."""
 _MOST = 2
 _NEAR = 8
 SHORT, LONG, NAMELESS = "short", "long", "without a name"
@@ -94,17 +98,19 @@ class DefaultFacts:
 
 
 async def probe(ground: Ground, net: Net) -> DefaultFacts | None:
-    """Two hellos at most. None: no name was sent, so that there is nothing to compare."""
+    """Two hellos at most. None: no name was sent, so that there is nothing to compare, or it is a near miss."""
     assert ground.address is not None
     climbed = ground.facts.get("tls")
     hello = replace(offer(ground.target), small=True)
     if climbed is None or hello.server_name is None or ground.handshakes_left < _MOST:
         return None
     leaf = climbed.certificates[0] if climbed.certificates else None
-    if not isinstance(leaf, Certificate):
+    asked = climbed.server_name
+    if not isinstance(leaf, Certificate) or (missed := mismatch(leaf, asked)) is None:
+        return None
+    if missed.reason not in _UNRELATED:
         return None
     sent = climbed.handshake.hello_bytes
-    asked = climbed.server_name
     shown = [_shown(SHORT, await trial.shake(ground, net, hello, "default"), asked)]
     if shown[0].fits:
         again = replace(hello, pad_to_bytes=sent)
@@ -136,7 +142,7 @@ def judge(facts: DefaultFacts | None, policy: Policy) -> Sequence[Finding]:
             ),
         )
     only = f": {printable(', '.join(facts.names[:2]).encode('utf-8', 'backslashreplace'), 40)}" if facts.names else ""
-    summary = f"{there} knows no certificate for {name}: it shows its default one, as to a hello without a name{only}"
+    summary = f"{there} shows for {name} the same certificate as to a hello without a name{only}"
     return (found("tls.name_mismatch", summary, facts.record(), confidence=Confidence.PROVEN),)
 
 

@@ -205,7 +205,7 @@ class TlsFacts:
             **({"ca_file": self.ca_file} if self.ca_file else {}),
             **({"repair": self.repair.record()} if self.repair else {}),
             "certificates": [
-                one.record() if index == 0 else one.record(_ISSUER_NAMES_SHOWN)
+                one.record() if index == 0 else _issuer(one)
                 for index, one in enumerate(self.certificates[:_READ_SHOWN])
             ],
             "verify_errors": _errors(self.handshake.verify_errors),
@@ -229,6 +229,20 @@ class TlsFacts:
 
 def _errors(errors: Sequence[tuple[int, int]]) -> Sequence[Mapping[str, int]]:
     return [{"code": code, "depth": depth} for code, depth in errors]
+
+
+_ISSUERS: dict[str, Mapping[str, Any]] = {}
+_MOST_ISSUERS = 1024
+
+
+def _issuer(one: Read) -> Mapping[str, Any]:
+    """The record of a certificate above the leaf; a fleet has few of them."""
+    known = _ISSUERS.get(one.sha256)
+    if known is None:
+        if len(_ISSUERS) >= _MOST_ISSUERS:
+            _ISSUERS.clear()
+        known = _ISSUERS[one.sha256] = one.record(_ISSUER_NAMES_SHOWN)
+    return known
 
 
 def _anchor(anchor: Certificate) -> Mapping[str, Any]:

@@ -15,8 +15,13 @@ EMITS: Final = frozenset({"tls.missing_intermediate", "tls.untrusted_root"})
 
 
 def told(facts: TlsFacts, repair: Repair) -> Sequence[Finding]:
-    """What the repaired path proves of a chain that ends nowhere; nothing where it adds nothing to what was sent."""
-    return list(_told(facts, repair)) if repair.added or repair.root_found_at else []
+    """What the repaired path proves of a chain that ends nowhere; nothing where it only shows what was sent.
+
+    What was added must be worth installing, or nothing is said of where the path leads with it.
+    """
+    if repair.added and not repair.missing:
+        return []
+    return list(_told(facts, repair)) if repair.missing or repair.root_found_at else []
 
 
 def _told(facts: TlsFacts, repair: Repair) -> Iterator[Finding]:
@@ -24,13 +29,13 @@ def _told(facts: TlsFacts, repair: Repair) -> Iterator[Finding]:
         "openssl_verify_codes": [code for code, _ in facts.handshake.verify_errors],
         **repair.record(),
     }
-    if repair.added:
-        first, more = repair.added[0], len(repair.added) - 1
+    if repair.missing:
+        first, more = repair.missing[0], len(repair.missing) - 1
         which = f"{show(first.certificate.subject)}{f' and {more} more' if more else ''}"
         summary = f"{facts.address} does not send {which}; {_seen_at(first.found_at)}"
-        # A host that is seen later may present one that is in date.
-        in_date = not any(depth for _, depth in repair.errors)
-        yield found("tls.missing_intermediate", summary, evidence, confidence=Confidence.PROVEN, settled=in_date)
+        # A host that is seen later may present an issuer that is in date, for one that was sent.
+        settled = repair.holds
+        yield found("tls.missing_intermediate", summary, evidence, confidence=Confidence.PROVEN, settled=settled)
     if repair.root is not None:
         root, at = show(repair.root.subject), repair.root_found_at
         where = f"; {_seen_at(at)}" if at else ""

@@ -68,7 +68,10 @@ async def probe(ground: Ground, net: Net) -> TlsFacts:
         trust=deciding.label,
         held=await hold(handshake, others if affordable else [], known, net),
         repair=(
-            await repair(certificates, errors, ders, net, deciding.file, ground.policy.as_of)
+            await repair(
+                certificates, errors, ders, net, deciding.file, ground.policy.as_of,
+                sent=[read(der).sha256 for der in handshake.chain_der[_CERTIFICATES_READ:]],
+            )
             if errors and affordable else None
         ),
     )

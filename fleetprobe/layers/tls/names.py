@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,6 +14,8 @@ from fleetprobe.layers.tls.certificate import Certificate
 _NEAR = 8
 _WWW = "www."
 _NAME_CHARS = 253
+_LABEL, _INNER = re.compile(r"[a-z0-9-]+"), re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+"""What OpenSSL lets a `*` stand for, and each label behind one be."""
 _DEVIATIONS = str.maketrans({"\u00df": "ss", "\u03c2": "\u03c3", "\u200c": None, "\u200d": None})
 """What IDNA 2003 wrote otherwise, or left out (UTS 46 §2.2): sharp s, the sigma at a word's end, two joiners."""
 
@@ -23,7 +26,7 @@ class Mismatch:
 
     reason: str
     """no_san, cn_only, not_in_san, ip_not_in_san, ip_in_dns_san, wildcard_covers_one_label,
-    wildcard_does_not_cover_apex, wildcard_too_wide, partial_wildcard, trailing_dot, idna, www."""
+    wildcard_does_not_cover_apex, wildcard_too_wide, wildcard_label, partial_wildcard, trailing_dot, idna, www."""
     near: tuple[str, ...]
     """Names of the certificate that come close, at most 8; otherwise its first ones."""
 
@@ -63,14 +66,23 @@ def covers(pattern: str, name: str) -> bool:
 
     `*` stands for exactly one whole label, the left-most, and only above at least two further labels. A name with a
     trailing dot covers nothing (RFC 5280 §4.2.1.6 wants the preferred syntax of RFC 1034, which has none): OpenSSL
-    and Go take off that of the name asked for and not this one.
+    and Go take off that of the name asked for and not this one. Where a `*` stands, OpenSSL takes letters, digits and
+    hyphens alone, in the label that it covers and in those behind it (X509_check_host(3)): no underscores.
     """
     pattern = pattern.lower()
-    if pattern == name:
-        return True
+    return pattern == name or (_star_covers(pattern, name) and _plain_labels(pattern, name))
+
+
+def _star_covers(pattern: str, name: str) -> bool:
     star, _, parent = pattern.partition(".")
     label, _, rest = name.partition(".")
     return star == "*" and "." in parent and bool(label) and rest == parent
+
+
+def _plain_labels(pattern: str, name: str) -> bool:
+    """Whether a `*` may stand before these labels and for that of the name, as OpenSSL has it."""
+    label = name.partition(".")[0]
+    return _LABEL.fullmatch(label) is not None and all(_INNER.fullmatch(one) for one in pattern.split(".")[1:])
 
 
 def _near_miss(pattern: str, name: str) -> str | None:
@@ -86,6 +98,8 @@ def _near_miss(pattern: str, name: str) -> str | None:
         return None
     if star != "*":
         return "partial_wildcard" if name.partition(".")[2] == parent else None
+    if _star_covers(pattern, name):
+        return "wildcard_label"
     if name == parent:
         return "wildcard_does_not_cover_apex"
     if not name.endswith("." + parent):

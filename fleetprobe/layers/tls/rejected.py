@@ -27,18 +27,19 @@ _NAMES_SHOWN: Final = 8
 JUDGED: Final = frozenset({BAD_SIGNATURE, _TOO_LONG, _PATH_LENGTH, _PURPOSE}) | _NOT_CA | _CONSTRAINTS
 EMITS: Final = frozenset({
     "tls.bad_signature", "tls.issuer_not_ca", "tls.path_length", "tls.name_constraint", "tls.wrong_usage",
-    "tls.chain_oversize", "tls.issuer_unknown", "tls.untrusted_root",
+    "tls.chain_oversize", "tls.issuer_unknown",
 })
 
 
-def rejections(facts: TlsFacts, path: Sequence[Certificate]) -> Iterator[Finding]:
-    """A finding for each cause; what follows from an issuer that is none is not told again."""
+def rejections(facts: TlsFacts, path: Sequence[Certificate], *, signed: bool = False) -> Iterator[Finding]:
+    """A finding for each cause; what follows from an issuer that is none is not told again.
+
+    `signed`: who did sign is known, so that a namesake of another key is no news.
+    """
     depths: dict[int, int] = {}
     for code, depth in facts.handshake.verify_errors:
         depths.setdefault(code, depth)
-    closed = facts.repair is not None and facts.repair.anchor is not None and facts.repair.added
-    # An issuer of the right name and another key stands in for the one that is missing.
-    if BAD_SIGNATURE in depths and not closed:
+    if BAD_SIGNATURE in depths and not signed:
         yield _bad_signature(facts, path, depths[BAD_SIGNATURE])
     if _TOO_LONG in depths:
         yield _too_long(facts, depths[_TOO_LONG])
@@ -89,20 +90,14 @@ def _meant(facts: TlsFacts, child: Certificate, issuer: Certificate) -> bool:
 
 def _namesake(facts: TlsFacts, child: Certificate, depth: int) -> Finding:
     """The trust store knows the issuer's name with another key: whether the right one is trusted, nobody knows."""
-    tried = [one.issuer_sha256 for one in facts.trials if one.child_sha256 == child.sha256 and one.fits]
-    signer = next((one for one in facts.certificates if one.sha256 in tried), None)
     evidence = {**_codes(facts), **_named(depth, child), **_signature(facts, child)}
-    if isinstance(signer, Certificate) and signer.self_signed:
-        summary = f"{facts.address} presents a chain to an untrusted root ({show(signer.subject)})"
-        summary += ": the trusted one of that name has another key"
-        return found("tls.untrusted_root", summary, evidence)
     summary = f"no issuer found for the chain of {facts.address}: the trusted {show(child.issuer)} has another key"
     evidence["issuer_wanted"] = child.issuer[:TEXT_CHARS]
     return found("tls.issuer_unknown", summary, evidence, confidence=Confidence.INFERRED, settled=False)
 
 
 def _too_long(facts: TlsFacts, depth: int) -> Finding:
-    """Our own limit, which lies above that of Firefox and of rustls (6) and below that of OpenSSL's clients (100)."""
+    """Our limit is that of OpenSSL's clients; Firefox and rustls stop at 6."""
     summary = f"the chain of {facts.address} has more than {MOST_CAS} CAs above its leaf: some clients stop at 6"
     sizes = {"too": "long", "limit": MOST_CAS, "certificates": len(facts.handshake.chain_der), "depth": depth}
     return found("tls.chain_oversize", summary, {**_codes(facts), **sizes}, confidence=Confidence.INFERRED)

@@ -6,7 +6,7 @@ them has been checked. So what a stranger put into the pool can cost work, withi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -21,9 +21,14 @@ SELF_SIGNED_IN_CHAIN: Final = 19
 EXPIRED: Final = 10
 _WITHOUT_END: Final = NO_ISSUER | {BAD_SIGNATURE, SELF_SIGNED_IN_CHAIN}
 """X509_V numbers of a path that does not reach a trust anchor."""
-_MOST_SIGNATURES: Final = 24
-_MOST_PATHS: Final = 8
+_FROM_THE_STORE: Final = 2
+"""X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT: of a certificate that came from the trust store itself."""
+_MOST_SIGNATURES: Final = 48
+_MOST_PATHS: Final = 24
+"""Above what one full name of the pool can hold of another's making."""
 _MOST_CAS: Final = 10
+_SERVER_PURPOSES: Final = frozenset({"serverAuth", "1.3.6.1.4.1.311.10.3.3", "2.16.840.1.113730.4.1"})
+"""And the server-gated cryptography of old, of two makers."""
 _MOST_POOLED: Final = 8
 """Of one host."""
 
@@ -53,6 +58,27 @@ class Repair:
     """Where the root was found, when the server does not send it."""
     errors: tuple[tuple[int, int], ...] = ()
     """(X509_V code, depth) of the verification of this path; of one that reaches an anchor dates alone, if anything."""
+    stale: frozenset[str] = frozenset()
+    """Issuers of the path, its end included, that are out of date, by fingerprint."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether clients accept the path, the leaf's own dates left aside."""
+        return self.anchor is not None and not self.stale
+
+    @property
+    def missing(self) -> tuple[Added, ...]:
+        """What it proves to be missing: certificates that lead on, and are worth installing.
+
+        Towards an anchor that is any; towards a root that nobody trusts only from the leaf's own issuer on, as nobody
+        can say whether above it a cross-sign is missing or a root was rightly left out.
+        """
+        end = self.anchor or self.root
+        if end is None or any(one in self.stale for one in (end.sha256, *(a.certificate.sha256 for a in self.added))):
+            return ()
+        if self.anchor is None and self.added and self.added[0].certificate != self.install[1]:
+            return ()
+        return self.added
 
     def record(self) -> Mapping[str, Any]:
         """JSON-ready values, for the facts of the handshake."""
@@ -65,7 +91,7 @@ class Repair:
                     "not_after": iso(one.certificate.not_after),
                     "found_at": one.found_at,
                 }
-                for one in self.added
+                for one in self.missing
             ],
             "verify_code": self.errors[0][0] if self.errors else 0,
         }
@@ -94,30 +120,34 @@ def pool(net: Net, presented: Sequence[Read], trusted: frozenset[str], ders: Map
 
 async def repair(
     presented: Sequence[Read], errors: Sequence[tuple[int, int]], ders: Mapping[str, bytes],
-    net: Net, ca_file: str | None, as_of: datetime, lent: Sequence[Pooled] = (),
+    net: Net, ca_file: str | None, as_of: datetime, lent: Sequence[Pooled] = (), sent: Collection[str] = (),
 ) -> Repair | None:
     """The best path there is when OpenSSL's one ends nowhere or leads through an issuer out of date; else None.
 
-    `lent` is looked at beside the pool, which may have no room left for a name.
+    `lent` is looked at beside the pool, which may have no room left for a name. `sent` are the fingerprints of all
+    that was presented, where that is more than was read.
     """
     leaf = presented[0] if presented else None
     endless = any(code in _WITHOUT_END for code, _ in errors)
     aged = any(code == EXPIRED and depth > 0 for code, depth in errors)
     if not isinstance(leaf, Certificate) or leaf.self_signed or not (endless or aged):
         return None
-    search = _Search(presented, dict(ders), net, ca_file, as_of, lent)
+    known = frozenset((*sent, *(one.sha256 for one in presented)))
+    # Where a trusted certificate has no issuer itself, a root that nobody trusts would explain nothing.
+    roots = not any(code == _FROM_THE_STORE for code, _ in errors)
+    search = _Search(presented, known, dict(ders), net, ca_file, as_of, lent)
     best: Repair | None = None
-    async for candidate in search.repairs(leaf):
-        if best is None or search.rank(candidate) < search.rank(best):
+    async for candidate in search.repairs(leaf, roots=roots):
+        if best is None or _rank(candidate) < _rank(best):
             best = candidate
-        if search.rank(best) == _FLAWLESS:
+        if best.holds:
             break
-    if best is None or (not endless and search.rank(best) != _FLAWLESS):
-        return None
-    return best
+    return best if best is not None and (endless or (best.holds and best.added)) else None
 
 
-_FLAWLESS: Final = (False, 0)
+def _rank(one: Repair) -> tuple[bool, int, int]:
+    """The lower the better: an anchor is reached, fewer issuers out of date, and less added."""
+    return one.anchor is None, len(one.stale), len(one.added)
 
 
 @dataclass(slots=True)
@@ -125,6 +155,7 @@ class _Search:
     """One search with its budget."""
 
     presented: Sequence[Read]
+    sent: frozenset[str]
     ders: dict[str, bytes]
     net: Net
     ca_file: str | None
@@ -134,36 +165,39 @@ class _Search:
     """Of what the host does not present itself."""
     signatures: int = 0
 
-    def rank(self, one: Repair) -> tuple[bool, int]:
-        """The lower the better: an anchor is reached; how many issuers are out of date."""
-        return one.anchor is None, sum(not self._in_date(issuer) for issuer in one.install[1:])
-
-    async def repairs(self, leaf: Certificate) -> AsyncIterator[Repair]:
-        """Paths that reach a trust anchor or a root, the likeliest first."""
+    async def repairs(self, leaf: Certificate, *, roots: bool) -> AsyncIterator[Repair]:
+        """Paths that reach a trust anchor, and with `roots` those that end in another root, the likeliest first."""
         for tried, path in enumerate(self._paths((leaf,))):
             if tried == _MOST_PATHS:
                 return
             verified = await self.net.verify([self.ders[one.sha256] for one in path], self.ca_file)
             if verified.path_der:
-                yield self._reaching(verified.path_der, verified.errors)
-            elif path[-1].self_signed and len(path) > 1:
-                found_at = self.found_at.get(path[-1].sha256)
-                yield Repair(path[:-1], self._added(path[:-1]), None, path[-1], found_at, verified.errors)
+                reaching = self._reaching(verified.path_der, verified.errors)
+                if reaching is not None:
+                    yield reaching
+            elif roots and verified.errors[:1] == ((SELF_SIGNED_IN_CHAIN, len(path) - 1),):
+                yield self._ending(path, verified.errors)
 
-    def _reaching(self, path_der: Sequence[bytes], errors: tuple[tuple[int, int], ...]) -> Repair:
+    def _reaching(self, path_der: Sequence[bytes], errors: tuple[tuple[int, int], ...]) -> Repair | None:
+        """None: its end may not vouch for servers, which `Net.verify` does not look at."""
         known = [one for one in map(read, path_der) if isinstance(one, Certificate)]
+        if not known or not _for_servers(known[-1]):
+            return None
         install = tuple(known[:-1]) or tuple(known)
-        return Repair(install, self._added(install), known[-1], errors=errors)
+        return Repair(install, self._added(install), known[-1], errors=errors, stale=self._stale(known[1:]))
+
+    def _ending(self, path: Sequence[Certificate], errors: tuple[tuple[int, int], ...]) -> Repair:
+        install, root = tuple(path[:-1]), path[-1]
+        found_at = self.found_at.get(root.sha256)
+        return Repair(install, self._added(install), None, root, found_at, errors, self._stale(path[1:]))
+
+    def _stale(self, issuers: Sequence[Certificate]) -> frozenset[str]:
+        return frozenset(one.sha256 for one in issuers if not self._in_date(one))
 
     def _added(self, install: Sequence[Certificate]) -> tuple[Added, ...]:
-        sent = self._sent
         return tuple(
-            Added(one, self.found_at.get(one.sha256, "trust store")) for one in install if one.sha256 not in sent
+            Added(one, self.found_at.get(one.sha256, "trust store")) for one in install if one.sha256 not in self.sent
         )
-
-    @property
-    def _sent(self) -> frozenset[str]:
-        return frozenset(one.sha256 for one in self.presented)
 
     def _paths(self, path: tuple[Certificate, ...]) -> Iterator[tuple[Certificate, ...]]:
         """Every path upward that cannot be made longer; depth first."""
@@ -189,10 +223,9 @@ class _Search:
 
     def _named(self, child: Certificate) -> Sequence[Certificate]:
         pooled = (*self.lent, *self.net.pool.named(name_key(child.issuer)))
-        sent = self._sent
         for one in pooled:
-            if one.sha256 not in sent:
-                self.ders.setdefault(one.sha256, one.der)
+            self.ders.setdefault(one.sha256, one.der)
+            if one.sha256 not in self.sent:
                 self.found_at.setdefault(one.sha256, one.found_at)
         return named_issuers(child, (*self.presented, *(read(one.der) for one in pooled)))
 
@@ -213,7 +246,9 @@ class _Search:
 
 def _may_issue(issuer: Certificate) -> bool:
     """Whether clients would take it as the issuer of a server's certificate."""
-    purposes = issuer.purposes
-    return issuer.is_ca and issuer.signs_certificates is not False and (
-        not purposes or "serverAuth" in purposes or "any" in purposes
-    )
+    return issuer.is_ca and issuer.signs_certificates is not False and _for_servers(issuer)
+
+
+def _for_servers(issuer: Certificate) -> bool:
+    """What X509_check_purpose(3) asks of a CA; `any` does not count there."""
+    return not issuer.purposes or bool(_SERVER_PURPOSES & set(issuer.purposes))
