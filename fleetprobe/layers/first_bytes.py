@@ -16,6 +16,7 @@ _TEXT_OPENINGS = (
     (re.compile(rb"220[ -]"), "SMTP or FTP"),
     (re.compile(rb"(421|554)[ -]"), "SMTP or FTP"),
     (re.compile(rb"20[01] "), "NNTP"),
+    (re.compile(rb"(:[^ \r\n]+ )?NOTICE (AUTH|\*) "), "IRC"),
     (re.compile(rb"AMQP[\x00-\x03]"), "AMQP"),
     (re.compile(rb"\s*<(!doctype|html|head|body|title|h1)\b", re.IGNORECASE), "HTML without HTTP"),
     (re.compile(rb"\xff[\xfb-\xfe]"), "Telnet"),
@@ -23,7 +24,7 @@ _TEXT_OPENINGS = (
     (re.compile(rb"\x15\x03[\x00-\x04]"), "TLS alert"),
     (re.compile(rb"[\x14\x16\x17]\x03[\x00-\x04]"), "TLS"),
 )
-"""Openings as in RFC 9112, 4253, 6143, 1939, 9051, 5321, 959, 3977, 854, 9113, 8446; Redis RESP; AMQP 1.0."""
+"""Openings as in RFC 9112, 4253, 6143, 1939, 9051, 5321, 959, 3977, 2812, 854, 9113, 8446; Redis RESP; AMQP 1.0."""
 
 LOOK_AT_BYTES = 256
 """Openings longer than this say nothing more."""
@@ -41,11 +42,14 @@ def name_protocol(data: bytes) -> str | None:
 
 
 def _is_mysql(head: bytes) -> bool:
-    """Packet 0 with protocol version 10 or an error (MySQL client/server protocol, HandshakeV10 and ERR)."""
-    if len(head) < 6 or head[3] != 0:
+    """Packet 0 with protocol version 10 or an error (MySQL client/server protocol, HandshakeV10 and ERR).
+
+    Proxies send their error as packet 1.
+    """
+    if len(head) < 6 or (head[3], head[4]) not in ((0, 10), (0, 0xFF), (1, 0xFF)):
         return False
     payload_bytes = int.from_bytes(head[:3], "little")
-    return 8 < payload_bytes < 1024 and head[4] in (10, 0xFF)
+    return 8 < payload_bytes < 1024
 
 
 def as_text(data: bytes, limit_bytes: int) -> str:

@@ -26,6 +26,9 @@ from fleetprobe.layers.first_bytes import as_text, name_protocol, printable
     (b"\x4a\x00\x00\x00\x0a8.0.36\x00", "MySQL"),
     (b"\x45\x00\x00\x00\xff\x6a\x04Host", "MySQL"),
     (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03", "HTTP/2"),
+    (b"\x45\x00\x00\x01\xff\x10\x04Too", "MySQL"),
+    (b"NOTICE AUTH :*** Looking up", "IRC"),
+    (b":irc.test NOTICE * :*** Looking up", "IRC"),
     (b"\xff\xfd\x18\xff\xfd\x20", "Telnet"),
     (b"\n<!DOCTYPE html>", "HTML without HTTP"),
 ])
@@ -35,7 +38,7 @@ def test_an_opening_names_its_protocol(data: bytes, name: str) -> None:
 
 @pytest.mark.parametrize("data", [
     b"", b"H", b"HTTP", b"HTTPS/1", b"ssh-2.0", b"\x15\x02\x00", b"2200 x", b"+OKAY", b"hello",
-    b"\x00\x00\x00\x00\x0a",
+    b"\x00\x00\x00\x00\x0a", b"NOTICE", b"\x4a\x00\x00\x01\x0a8.0.36\x00",
 ])
 def test_what_is_no_opening_has_no_name(data: bytes) -> None:
     assert name_protocol(data) is None

@@ -27,8 +27,8 @@ class UpgradeFacts:
     | said | text | that answer, its first 256 characters |
     | offer | text | what was said before that answer, its first 256 characters |
     | unasked_bytes, unasked | int, text | what had come before the upgrade was asked for, and may not |
-    | surplus_bytes, surplus | int, text | what had come behind the answer to the upgrade when TLS was to begin |
-    | too_much | bool | a cap on bytes or on reads was reached |
+    | surplus_bytes, surplus | int, text | what had come behind the answer to the upgrade, a yes or a no |
+    | too_much | bool | a cap on bytes, or on what readers may look at, was reached |
 
     and those of `Ending`.
     """

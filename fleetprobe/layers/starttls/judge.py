@@ -26,7 +26,15 @@ EMITS: Final = tls.EMITS | BREAKS | {
 _BLANKED: Final = re.compile(rb"(?:^|(?<=\s)|(?<=[0-9]-))X{4,}[A-Z]?(?![\w-])|\*{8,}")
 """Words that a filter has painted over so that the length stays, as Cisco's inspection of SMTP does."""
 _UNKNOWN_COMMAND: Final = re.compile(rb"50[02][ -]")
+_SMTP_WORD: Final = re.compile(rb"(?<![\w.-])E?SMTP(?![\w.-])", re.IGNORECASE)
+_FTP_WORD: Final = re.compile(rb"FTPd?(?![\w.-])", re.IGNORECASE)
+_NUMBERED: Final = {"smtp": (_SMTP_WORD, _FTP_WORD), "ftp": (_FTP_WORD, _SMTP_WORD)}
+"""A greeting names its protocol by such a word; the names of hosts, smtp.example or ftp01, do not count."""
+_ITS_OWN: Final = {"smtp": re.compile(rb"^250", re.MULTILINE), "ftp": re.compile(rb"^(3..|431|530|534)", re.MULTILINE)}
+"""Answers to EHLO, and to AUTH TLS (RFC 4217 §4), that the other of the two does not give."""
 _IN_LINES: Final = frozenset({"smtp", "imap", "pop3", "ftp"})
+_NO: Final = re.compile(rb"<(?:[\w.-]+:)?error[\s/>]|^\* BYE", re.MULTILINE | re.IGNORECASE)
+"""XMPP puts its error behind the head of a stream, IMAP its farewell behind other untagged lines."""
 _SENTENCE_CHARS: Final = 48
 _TEXT_BYTES: Final = bytes([9, 10, 13, *range(32, 127)])
 _WORDS: Final = re.compile(rb"[ -~]{4,}")
@@ -47,23 +55,37 @@ def judge(facts: UpgradeFacts | TlsFacts, policy: Policy) -> Sequence[Finding]:
 
 
 def _said(facts: UpgradeFacts) -> Finding:
+    if _is_another(facts):
+        return _foreign(facts)
     match facts.word:
         case Word.READY:
-            # The whole agreement of PostgreSQL is an S, and so is the beginning of another greeting.
-            return _foreign(facts) if facts.service == "postgres" and facts.looks_like else _injected(facts)
+            return _injected(facts)
         case Word.NOT_OFFERED:
             return _not_offered(facts)
         case Word.REFUSED:
             return _refused(facts)
         case Word.TURNED_AWAY:
-            # XMPP puts its error behind the head of a stream.
-            error = facts.said[max(0, facts.said.find(b"<stream:error")) :]
-            summary = f'{facts.ending.peer} speaks {_named(facts)} and turns us away: "{_words(error)}"'
+            error = _NO.search(facts.said)
+            words = _words(facts.said[error.start() if error else 0 :])
+            summary = f'{facts.ending.peer} speaks {_named(facts)} and turns us away: "{words}"'
             return found("app.unexpected", summary, facts.record())
         case Word.FOREIGN:
             return _foreign(facts)
         case _:
             return _unfinished(facts)
+
+
+def _is_another(facts: UpgradeFacts) -> bool:
+    """Whether the answer is one that two protocols know, and the rest belongs to the other one."""
+    if facts.service == "postgres" and facts.surplus:
+        # The whole answer of PostgreSQL is an S or an N, and so is the beginning of another greeting. Behind a yes
+        # there may be an injection; behind a no PostgreSQL waits for us.
+        return facts.word is Word.REFUSED or facts.looks_like is not None
+    if facts.service not in _NUMBERED or facts.word in (Word.READY, None):
+        return False
+    own, other = _NUMBERED[facts.service]
+    proven = own.search(facts.before) or _ITS_OWN[facts.service].search(facts.before + facts.said)
+    return not proven and bool(other.search(facts.before))
 
 
 def _injected(facts: UpgradeFacts) -> Finding:
@@ -130,6 +152,11 @@ def _unfinished(facts: UpgradeFacts) -> Finding:
     if facts.too_much:
         summary = f"{ending.peer} sent {ending.bytes_received} bytes and no end of its {facts.stage} as {_named(facts)}"
         return found("app.protocol_mismatch", summary, facts.record())
+    last = facts.before.rstrip().rpartition(b"\n")[2]
+    if facts.service == "ftp" and last.startswith(b"504") and not facts.said:
+        said = f'"{_words(last)}", and nothing when asked again'
+        summary = f"{ending.peer} speaks FTP and refuses the upgrade to TLS: {said}"
+        return _no_upgrade(facts, summary, "refused", stripped=False)
     if ending.event is Event.CLOSED and facts.before and not facts.said:
         summary = f"{ending.peer} speaks {_named(facts)} and closed in answer to our {_ASKED[facts.stage]}"
         told = {**facts.record(), "how": "closed"}
@@ -137,11 +164,22 @@ def _unfinished(facts: UpgradeFacts) -> Finding:
             "tls.starttls_refused", summary, told,
             confidence=Confidence.INFERRED, could_also_be=("tcp.closed", "tls.interception_suspected"),
         )
-    silent = "tcp.stalled" if ending.bytes_received else "app.no_banner"
+    pauses = ending.event is Event.SILENT and _pauses(facts)
+    silent = "tcp.stalled" if ending.bytes_received and not pauses else "app.no_banner"
     finding = broken(ending, facts.record(), cut="app.protocol_mismatch", silent=silent)
     if finding.code != "app.no_banner":
         return finding
+    if pauses:
+        return replace(finding, could_also_be=("app.slow",))
     return replace(finding, summary=f"{finding.summary}; so does a port that waits for TLS at once"[:160])
+
+
+def _pauses(facts: UpgradeFacts) -> bool:
+    """Whether it stopped between two lines of its greeting, as mail servers do that wait for the impatient.
+
+    Nothing of ours was under way, and of its own nothing is missing: no sign of a path that swallows packets.
+    """
+    return facts.stage is Stage.GREETING and facts.ending.hole is None and facts.said.endswith(b"\n")
 
 
 def _no_tls_after_all(facts: TlsFacts, said: UpgradeFacts, finding: Finding) -> Finding:

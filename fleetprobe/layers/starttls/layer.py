@@ -22,11 +22,14 @@ from fleetprobe.layers.tls.offer import asked_name
 from fleetprobe.net.interface import Net
 
 TALK_BYTES = 64 * 1024
-READS = 256
-"""Of one dialogue; an honest one takes one or two for each answer, and who drips bytes is left."""
+WORK_BYTES = 2 * 1024 * 1024
+"""What the readers of one dialogue may look at in all: after each read they look at the whole answer again, so that who
+drips bytes is left. An honest server that sends every byte by itself is not: 600 bytes of it are a third of that."""
+READ_IS_BYTES = 1024
+"""What a read costs before anybody looks at its bytes."""
 
 _READ_BYTES = 4096
-_GOES_ON = frozenset({Word.GOES_ON, Word.READY})
+_SETTLED = frozenset({Word.READY, Word.REFUSED})
 
 
 async def probe(ground: Ground, net: Net) -> UpgradeFacts | TlsFacts:
@@ -46,7 +49,7 @@ class _Talk:
         self._until_s = ground.until(ground.exchange_s, net.now())
         self._buffer = b""
         self._before: list[bytes] = []
-        self._reads = self._received = 0
+        self._work = self._received = 0
 
     async def to_the_end(self) -> UpgradeFacts:
         """Question after question, as long as the answers allow."""
@@ -57,22 +60,24 @@ class _Talk:
         unasked = b""
         for question in dialogue.questions:
             if question.stage is Stage.UPGRADE:
-                unasked = dialogue.unasked(self._buffer)
+                if not question.answered:
+                    # Later it may be a refusal of what we are about to ask for.
+                    await self._look_once_more()
+                unasked = unasked or dialogue.unasked(self._buffer)
             if asked := question.say(caller):
                 await self._conversation.say(asked, self._until_s)
             reply = await self._hear(question)
             said = self._take(reply)
-            if reply is None or reply.word not in _GOES_ON:
+            if reply is None or reply.word is not Word.GOES_ON:
                 break
             self._before.append(said)
         word = reply.word if reply else None
-        if word is Word.READY:
-            self._before.pop()
+        if word in _SETTLED and question.answered:
             await self._look_once_more()
         return UpgradeFacts(
             service=service, stage=question.stage, word=word, said=said, before=b"".join(self._before),
             ending=self._conversation.ending(self._phase(question, reply, said)),
-            unasked=unasked, surplus=self._buffer if word is Word.READY else b"",
+            unasked=unasked, surplus=self._buffer if word in _SETTLED else b"",
             too_much=reply is None and self._too_much,
         )
 
@@ -82,9 +87,9 @@ class _Talk:
             data = await self._conversation.hear(min(_READ_BYTES, TALK_BYTES - self._received), self._until_s)
             if not data:
                 return None
-            self._reads += 1
             self._received += len(data)
             self._buffer += data
+            self._work += READ_IS_BYTES + len(self._buffer)
         return reply
 
     def _take(self, reply: Reply | None) -> bytes:
@@ -100,7 +105,7 @@ class _Talk:
 
     @property
     def _too_much(self) -> bool:
-        return self._reads >= READS or self._received >= TALK_BYTES
+        return self._work >= WORK_BYTES or self._received >= TALK_BYTES
 
     @staticmethod
     def _phase(question: Question, reply: Reply | None, said: bytes) -> Phase:

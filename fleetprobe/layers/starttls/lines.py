@@ -24,7 +24,10 @@ from fleetprobe.layers.starttls.talk import (
 _NUMBER_BEGUN = re.compile(rb"[1-5]?\Z|[1-5][0-9]{1,2}\Z|[1-5][0-9]{2}[ \r\n-]")
 _NUMBERED = re.compile(rb"([1-5][0-9]{2})([ -]|\Z)")
 _PRELIMINARY = range(100, 200)
-_GOOD, _LATER = range(200, 300), range(400, 500)
+_GOOD = range(200, 300)
+_NO_EXTENSIONS = frozenset({500, 502})
+_LOGIN_FIRST = 530
+"""In SMTP no answer to EHLO (RFC 4954 §6); an FTP server's to every command before a login (RFC 959 §5.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +95,21 @@ def _greeting(reply: _Numbered) -> Word:
 
 def _features(reply: _Numbered) -> Word:
     """What EHLO is answered with; a server without extensions does not know the word (RFC 5321 §4.1.4)."""
-    if reply.number in _LATER:
-        return Word.TURNED_AWAY
-    keywords = {line[4:].strip().upper() for line in reply.lines[1:]}
-    return Word.GOES_ON if reply.number in _GOOD and b"STARTTLS" in keywords else Word.NOT_OFFERED
+    if reply.number in _GOOD:
+        keywords = {line[4:].strip().upper() for line in reply.lines[1:]}
+        return Word.GOES_ON if b"STARTTLS" in keywords else Word.NOT_OFFERED
+    if reply.number == _LOGIN_FIRST:
+        return Word.FOREIGN
+    return Word.NOT_OFFERED if reply.number in _NO_EXTENSIONS else Word.TURNED_AWAY
 
 
 def _agreed(number: int) -> Callable[[_Numbered], Word]:
     return lambda reply: Word.READY if reply.number == number else Word.REFUSED
+
+
+def _agreed_or_unknown(reply: _Numbered) -> Word:
+    """Who knows AUTH and not this word for it (RFC 2228 §5.2) may know the one from before RFC 4217."""
+    return Word.GOES_ON if reply.number == 504 else _agreed(234)(reply)
 
 
 def _ehlo(caller: Caller) -> bytes:
@@ -121,7 +131,8 @@ SMTP = Dialogue((
 # FEAT is not asked for: it is optional, some servers answer it only after a login, and AUTH is asked as cheaply.
 FTP = Dialogue((
     Question(Stage.GREETING, nothing, _numbered(_greeting, free_lines=True)),
-    Question(Stage.UPGRADE, _said(b"AUTH TLS\r\n"), _numbered(_agreed(234), free_lines=True)),
+    Question(Stage.UPGRADE, _said(b"AUTH TLS\r\n"), _numbered(_agreed_or_unknown, free_lines=True)),
+    Question(Stage.UPGRADE, _said(b"AUTH SSL\r\n"), _numbered(_agreed(234), free_lines=True)),
 ))
 
 
@@ -151,6 +162,9 @@ def _tagged(tag: bytes, meaning: Callable[[bool, list[bytes]], Word]) -> Reader:
         for line in _lines(data):
             if line.text.startswith(b"* "):
                 untagged.append(line.text[2:].upper())
+                if untagged[-1].split()[:1] == [b"BYE"]:
+                    # The connection ends, whatever was asked (RFC 9051 §7.1.5).
+                    return Reply(Word.TURNED_AWAY, line.end)
                 continue
             words = line.text.split(maxsplit=2)
             if len(words) < 2 or words[0] != tag or words[1].upper() not in (b"OK", b"NO", b"BAD"):
@@ -162,7 +176,8 @@ def _tagged(tag: bytes, meaning: Callable[[bool, list[bytes]], Word]) -> Reader:
 
 
 def _imap_capabilities(fine: bool, untagged: list[bytes]) -> Word:
-    offered = any(line.startswith(b"CAPABILITY ") and b"STARTTLS" in line.split() for line in untagged)
+    lists = [line.split() for line in untagged]
+    offered = any(words[:1] == [b"CAPABILITY"] and b"STARTTLS" in words for words in lists)
     return Word.GOES_ON if fine and offered else Word.NOT_OFFERED
 
 
@@ -171,8 +186,10 @@ def _imap_agreed(fine: bool, _: list[bytes]) -> Word:
 
 
 def _tagged_early(data: bytes) -> bytes:
-    """An untagged line may come at any time (RFC 9051 §2.2.2); the answer to a question only after it."""
-    return b"\n".join(line for line in data.split(b"\n") if not line.startswith(b"* "))
+    """An untagged line may come at any time (RFC 9051 §2.2.2), in parts too; the answer to a question only after it."""
+    *lines, begun = data.split(b"\n")
+    rest = [] if begins(begun, b"* ") else [begun]
+    return b"\n".join([*(line for line in lines if not line.startswith(b"* ")), *rest])
 
 
 IMAP = Dialogue(
@@ -199,9 +216,9 @@ def _pop3(good: Word, bad: Word) -> Reader:
 
 
 def _capa(data: bytes) -> Reply | None:
-    """A list that ends with a dot by itself (RFC 2449 §5)."""
-    first = _pop3(Word.GOES_ON, Word.NOT_OFFERED)(data)
-    if first is None or first.word is not Word.GOES_ON:
+    """A list that ends with a dot by itself (RFC 2449 §5); who does not know CAPA may know STLS, which is older."""
+    first = _pop3(Word.GOES_ON, Word.GOES_ON)(data)
+    if first is None or first.word is not Word.GOES_ON or data.startswith(b"-ERR"):
         return first
     offered = False
     for line in _lines(data):

@@ -48,6 +48,8 @@ POSTGRES = Dialogue((Question(Stage.UPGRADE, lambda _: _SSL_REQUEST, _postgres),
 
 _PACKET_HEAD = 4
 _V10, _ERROR = 10, 0xFF
+_OPENINGS = {0: (bytes([_V10]), bytes([_ERROR])), 1: (bytes([_ERROR]),)}
+"""How packets of this number begin in the place of a greeting; proxies send their error as number 1."""
 _CLIENT_SSL = 0x0800
 _CAPABILITIES = 0x0200 | _CLIENT_SSL | 0x8000 | 0x80000
 """CLIENT_PROTOCOL_41, CLIENT_SSL, CLIENT_SECURE_CONNECTION, CLIENT_PLUGIN_AUTH."""
@@ -60,10 +62,12 @@ def _mysql(data: bytes) -> Reply | None:
     if len(data) < _PACKET_HEAD:
         return None
     whole = _PACKET_HEAD + int.from_bytes(data[:3], "little")
-    if data[3] != 0 or not _PACKET_HEAD < whole <= LINE_BYTES:
+    if data[3] not in _OPENINGS or not _PACKET_HEAD < whole <= LINE_BYTES:
+        return foreign(data)
+    if not begins(data[_PACKET_HEAD : _PACKET_HEAD + 1], *_OPENINGS[data[3]]):
         return foreign(data)
     if len(data) < whole:
-        return None if begins(data[_PACKET_HEAD : _PACKET_HEAD + 1], bytes([_V10]), bytes([_ERROR])) else foreign(data)
+        return None
     payload = data[_PACKET_HEAD:whole]
     if payload[0] == _ERROR:
         return Reply(Word.TURNED_AWAY, whole)
@@ -80,13 +84,16 @@ def _mysql_request(_: Caller) -> bytes:
 
 
 def mysql_error(data: bytes) -> bool:
-    """Whether this is the beginning of an ERR packet behind our request, in the place of TLS."""
-    return len(data) > _PACKET_HEAD and data[3] == 2 and data[_PACKET_HEAD] == _ERROR
+    """Whether this is the beginning of an ERR packet behind our request, in the place of TLS.
+
+    Our request was packet 1; who did not take it for one, such as a proxy, counts from its own greeting.
+    """
+    return len(data) > _PACKET_HEAD and data[3] in (1, 2) and data[_PACKET_HEAD] == _ERROR
 
 
 MYSQL = Dialogue((
     Question(Stage.GREETING, nothing, _mysql),
-    Question(Stage.UPGRADE, _mysql_request, lambda _: Reply(Word.READY, 0)),
+    Question(Stage.UPGRADE, _mysql_request, lambda _: Reply(Word.READY, 0), answered=False),
 ))
 
 

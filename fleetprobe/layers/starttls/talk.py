@@ -68,11 +68,13 @@ class Question:
     stage: Stage
     say: Callable[[Caller], bytes]
     read: Reader
+    answered: bool = True
+    """False: the next thing to be said is our ClientHello, and what comes in the place of TLS is read there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """All that is said in plain text, in order; the last answer is the one to the upgrade."""
+    """All that is said in plain text, in order, until an answer settles it; the last is the one to the upgrade."""
 
     questions: tuple[Question, ...]
     unasked: Callable[[bytes], bytes] = bytes

@@ -9,6 +9,7 @@ from fleetprobe.layer import found
 from fleetprobe.layers.first_bytes import name_protocol, printable
 from fleetprobe.layers.tls.alerts import (
     ABOUT_OUR_CERTIFICATE,
+    BAD_CERTIFICATE,
     CLOSE_NOTIFY,
     FATAL,
     ILLEGAL_PARAMETER,
@@ -74,6 +75,18 @@ def broken(facts: TlsFacts, fault: Fault) -> Finding:
             return _errno(facts, fault.errno_name) if fault.errno_name else _protocol_error(facts)
         case _:
             assert_never(fault.event)
+
+
+def why(facts: TlsFacts, ended_by: Finding) -> Finding | None:
+    """The certificate at which the library broke off: what ended the handshake stays, and stops the climb.
+
+    Verification never ends it, so that OpenSSL says bad_certificate only of one that it cannot decode.
+    """
+    if ended_by.code != "tls.protocol_error" or (FATAL, BAD_CERTIFICATE) not in facts.handshake.alerts_sent:
+        return None
+    summary = f"a certificate that {facts.address} presents cannot be parsed: OpenSSL ended the handshake over it"
+    evidence = {**ended_by.facts, **_named(BAD_CERTIFICATE), "by": "client"}
+    return found("tls.malformed", summary, evidence, supersedes=frozenset({"tls.protocol_error"}))
 
 
 def _too_long(handshake: Handshake) -> bool:

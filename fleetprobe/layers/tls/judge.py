@@ -22,12 +22,14 @@ EMITS = exchange.EMITS | chain.EMITS | hygiene.EMITS | upkeep.EMITS | {"tls.slow
 
 
 def judge(facts: TlsFacts, policy: Policy) -> Sequence[Finding]:
-    """All findings, the one that stops the climb first; it carries all the facts."""
+    """All findings, the one that tells why the climb stops first; it carries all the facts."""
     fault = facts.handshake.fault
     findings: list[Finding] = []
     warnings: list[Finding] = []
     if fault is not None:
-        findings.append(exchange.broken(facts, fault))
+        ended_by = exchange.broken(facts, fault)
+        why = exchange.why(facts, ended_by)
+        findings += [why, ended_by] if why else [ended_by]
     # A silence is weak evidence: a certificate fault beside it would drown it without explaining it.
     if (fault is None or (fault.event is not Event.SILENT and facts.certificates)) and not _known_good(facts, policy):
         faults, elsewhere = labels.tell(facts, chain.faults(facts, policy.as_of), policy.as_of)
