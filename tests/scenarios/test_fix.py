@@ -13,9 +13,8 @@ import socket
 import ssl
 import stat
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,11 +22,12 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from fleetprobe.lab.issue import Issued, Life, Rights, Use, issue_authority, issue_leaf
 from fleetprobe.record.amend import apply_amends
 from tests.cli.program import FLEETPROBE, environment, run
+from tests.scenarios.presenting import key_of, pem, presenting, serving
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LIFE: Life = (NOW - timedelta(1), NOW + timedelta(200))
@@ -69,40 +69,6 @@ def fingerprint(one: Issued) -> str:
     return hashlib.sha256(one.certificate.public_bytes(Encoding.DER)).hexdigest().upper()
 
 
-def pem(*chain: Issued) -> bytes:
-    return b"".join(one.certificate.public_bytes(Encoding.PEM) for one in chain)
-
-
-def key_of(one: Issued) -> bytes:
-    return one.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-@contextmanager
-def serving(presented: bytes, key: bytes, folder: Path) -> Iterator[int]:
-    """A web server on loopback; gives its port."""
-    path = folder / hashlib.sha256(presented).hexdigest()
-    path.write_bytes(key + presented)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                peer, _ = server.accept()
-                peer.settimeout(5)
-                with suppress(OSError), context.wrap_socket(peer, server_side=True) as secured:
-                    secured.recv(4096)
-                    secured.sendall(ANSWER)
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield server.getsockname()[1]
-    finally:
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
-
-
 @dataclass(frozen=True)
 class Fleet:
     """Where each chain is presented, and the root to trust."""
@@ -129,7 +95,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     root.write_bytes(pem(ROOT))
     with ExitStack() as stack:
         ports = {
-            name: stack.enter_context(serving(pem(*chain), key_of(chain[0]), folder)) for name, chain in CHAINS.items()
+            name: stack.enter_context(presenting(chain, folder, says=ANSWER)) for name, chain in CHAINS.items()
         }
         yield Fleet(ports, root)
 
@@ -180,7 +146,7 @@ def test_what_three_clients_refuse_they_accept_with_the_file_installed(
     file, own = Path(repair_of(row)["fix_file"]), CHAINS[broken][0]
     assert file == tmp_path / f"{fingerprint(own)}.pem"
     assert held(file) == [fingerprint(one) for one in (own, LOWER, UPPER)]
-    with serving(file.read_bytes(), key_of(own), tmp_path) as port:
+    with serving(file.read_bytes(), key_of(own), tmp_path, says=ANSWER) as port:
         for accepts in (by_openssl, by_curl, by_python):
             assert not accepts(fleet.ports[broken], fleet.root)
             assert accepts(port, fleet.root)
@@ -199,7 +165,7 @@ def test_the_commands_say_the_same_by_hand(fleet: Fleet, tmp_path: Path, order: 
     before = subprocess.run(["sh", "-c", connect], capture_output=True, text=True, timeout=20, check=False)
     assert before.returncode != 0, "nothing is installed yet"
     there, here = f":{fleet.ports['bare']} ", ":{} "
-    with serving(Path(repair_of(row)["fix_file"]).read_bytes(), key_of(BARE), tmp_path) as port:
+    with serving(Path(repair_of(row)["fix_file"]).read_bytes(), key_of(BARE), tmp_path, says=ANSWER) as port:
         after = subprocess.run(
             ["sh", "-c", connect.replace(there, here.format(port))], capture_output=True, timeout=20, check=False
         )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
-import ssl
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from fleetprobe.lab.issue import Issued, Life, Rights, Use, issue_authority, issue_leaf
 from fleetprobe.record.amend import apply_amends
 from fleetprobe.record.columns import AMEND
 from tests.cli.program import run
+from tests.scenarios.presenting import presenting
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LIFE: Life = (NOW - timedelta(1), NOW + timedelta(200))
@@ -87,40 +85,13 @@ class Fleet:
         return next(one for one in apply_amends(records) if one["server_port"] == self.ports[name])
 
 
-@contextmanager
-def presenting(
-    chain: tuple[Issued, ...], path: Path, *, address: str = "127.0.0.1", says: bytes = b""
-) -> Iterator[int]:
-    key = chain[0].key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(key + b"".join(one.certificate.public_bytes(Encoding.PEM) for one in chain))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    server = socket.create_server((address, 0))
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                peer, _ = server.accept()
-                peer.settimeout(5)
-                with suppress(OSError), context.wrap_socket(peer, server_side=True) as secured:
-                    if secured.recv(65536) and says:
-                        secured.sendall(says)
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield server.getsockname()[1]
-    finally:
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
-
-
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("chains")
     root = folder / "root.pem"
     root.write_bytes(ROOT.certificate.public_bytes(Encoding.PEM))
     with ExitStack() as stack:
-        ports = {name: stack.enter_context(presenting(chain, folder / name)) for name, chain in CHAINS.items()}
+        ports = {name: stack.enter_context(presenting(chain, folder)) for name, chain in CHAINS.items()}
         yield Fleet(ports, root)
 
 
@@ -218,7 +189,7 @@ def of_tomorrow(folder: Path, date: datetime, stack: ExitStack) -> str:
     lines = ""
     for address in ADDRESSES:
         chain = (issue_leaf(address, ROOT, life, Use(addresses=(address,))),)
-        port = stack.enter_context(presenting(chain, folder / address, address=address, says=says))
+        port = stack.enter_context(presenting(chain, folder, address=address, says=says))
         lines += f"https://{address}:{port}/\n"
     return lines
 
