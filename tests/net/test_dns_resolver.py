@@ -703,7 +703,7 @@ def test_thousands_of_names_on_a_dead_nameserver_are_no_storm_and_end_soon(runne
             first = await asyncio.gather(*(ask(resolver, f"good-{n}.test", 1.5) for n in range(300)))
             started = time.monotonic()
             rest = await asyncio.gather(*(ask(resolver, f"more-{n}.test", 2.5) for n in range(2000)))
-            assert time.monotonic() - started < 2.0
+            assert time.monotonic() - started < 4.0
             codes = Counter(verdict(resolution)[0] for resolution in (*first, *rest))
             assert codes == Counter({"vantage.resolver_unreachable": 2300})
             assert server.asked_root <= 6
