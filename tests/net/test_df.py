@@ -132,7 +132,7 @@ def test_a_cancelled_search_closes_every_socket(within: Callable[[Case], None], 
         assert len(os.listdir("/proc/self/fd")) == before + 30
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before, "threads of earlier tests may still give some back"
 
     within(case)
 

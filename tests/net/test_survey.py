@@ -49,7 +49,7 @@ def run(case: Case, heard: Heard | None = None) -> None:
             await asyncio.wait_for(case(reactor, surveyor), 10)
             surveyor.close()
             await asyncio.sleep(0.05)
-            assert len(os.listdir("/proc/self/fd")) == before
+            assert len(os.listdir("/proc/self/fd")) <= before, "threads of earlier tests may still give some back"
         finally:
             reactor.close()
 
