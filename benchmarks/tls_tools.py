@@ -209,7 +209,7 @@ def _json(report: Path, otherwise: Any) -> Any:
 TOOLS = (
     Tool("curl", "curl", _curl, _curl_told, 10.0, knows_not=STARTTLS),
     Tool("openssl s_client", "openssl", _s_client, _s_client_told, 8.0, knows_not=_OUR_DIALOGUE),
-    Tool("testssl.sh", "testssl", _testssl, _testssl_told, 180.0, each=2, knows_not=_OUR_DIALOGUE),
+    Tool("testssl.sh", "testssl", _testssl, _testssl_told, 180.0, each=1, knows_not=_OUR_DIALOGUE),
     Tool("sslyze", "sslyze", _sslyze, _sslyze_told, 30.0, knows_not=("mysql", *_OUR_DIALOGUE)),
 )
 
@@ -283,8 +283,8 @@ _PREFACE = (
     "shortened. The last column says whose words tell this cause from others, by the table in",
     "`benchmarks/tls_words.py`: a text that is the same for two causes names neither. Where nothing is the matter,",
     "`ok` is right and any complaint is wrong. The tools see one server each; fleetprobe sees all of them in one",
-    "scan, and so knows what another server presents. testssl.sh, which is slow, is asked about the first two",
-    "servers of each cause; `-` stands for what was not asked.", "",
+    "scan, and so knows what another server presents. testssl.sh, which is slow, is asked about the first server",
+    "of each cause; `-` stands for what was not asked.", "",
 )
 
 
