@@ -27,13 +27,13 @@ from fleetprobe.engine.one import Examiner
 from fleetprobe.examination import Examination
 from fleetprobe.inventory.read import InventoryError, entries
 from fleetprobe.layers.ladders import ladder_of
-from fleetprobe.library import Library
 from fleetprobe.mend import Mender, presented
 from fleetprobe.model.policy import Policy
 from fleetprobe.model.target import BadLine, Entry
 from fleetprobe.model.verdict import Verdict
 from fleetprobe.net.live.net import LiveNet
 from fleetprobe.net.live.stores import told_of, usable
+from fleetprobe.pool_sources import PoolSources
 from fleetprobe.record.columns import SCHEMA_VERSION
 from fleetprobe.record.line import encode
 from fleetprobe.record.result import bad_line_row, result_row
@@ -123,11 +123,11 @@ async def _run(options: Options, watch: Watch, at_the_end: Callable[[], None]) -
     net = LiveNet(servers=options.resolvers, families=options.families, ca_file=trust.of_run[0].file or None)
     try:
         stores = told_of(trust, net)
-        library = Library(net.pool, options.pool, required=options.pool_named)
+        sources = PoolSources(net.pool, options.pool, required=options.pool_named)
         files = [store.file for store in dict.fromkeys((*trust.of_run, *trust.known))]
-        lent = await anyio.to_thread.run_sync(library.open, options.intermediates, files)
+        lent = await anyio.to_thread.run_sync(sources.open, options.intermediates, files)
         fixes = None if options.fix_dir is None else FixDir(options.fix_dir)
-        source = library.lending(usable(_to_the_end(_source(options)), trust, net))
+        source = sources.lending(usable(_to_the_end(_source(options)), trust, net))
         sinks = [JsonlSink(path, append=options.append) for path in options.outputs]
         scan = _Scan(options, watch, net, sinks, source, Mender(net, trust, fixes))
         try:
@@ -139,7 +139,7 @@ async def _run(options: Options, watch: Watch, at_the_end: Callable[[], None]) -
         finally:
             read = await _closed(sinks, scan, options.grace_s)
             at_the_end()
-            library.save()
+            sources.save()
         return ended if read else replace(ended, exit_code=scan.signalled)
     finally:
         await net.close()

@@ -10,11 +10,11 @@ import pytest
 
 from fleetprobe import issuer_files
 from fleetprobe.issuer_files import UnusableList, bundled, load_list
-from fleetprobe.library import Library
 from fleetprobe.model.target import BadLine, Target
 from fleetprobe.model.trust import MACHINE
 from fleetprobe.net.pool import Pool
 from fleetprobe.pool_file import FOUND_AT, load
+from fleetprobe.pool_sources import PoolSources
 from tests.layers.chain_world import Fleet, authority, der, leaf, sha256
 from tests.layers.test_pool_file import pem
 
@@ -110,14 +110,14 @@ def test_only_what_hosts_present_is_kept(tmp_path: Path) -> None:
 
     async def session(presented: bytes | None) -> Pool:
         pool = Pool()
-        library = Library(pool, str(kept), required=True)
-        facts = library.open(str(listed), [MACHINE, str(bundle)])
+        sources = PoolSources(pool, str(kept), required=True)
+        facts = sources.open(str(listed), [MACHINE, str(bundle)])
         assert facts["pool"] == {"source": str(kept), "count": 0}
         if presented:
             assert not pool.holds(sha256(LOWER), vouched=False)
             pool.add("cn=lower", presented, "198.51.100.1:443")
             assert pool.holds(sha256(LOWER), vouched=False)
-        library.save()
+        sources.save()
         return pool
 
     assert len(asyncio.run(session(None))) == 2
@@ -136,12 +136,12 @@ def test_a_ca_file_of_the_inventory_reaches_the_pool_on_the_loop(tmp_path: Path)
 
     async def session() -> tuple[int, int]:
         pool = Pool()
-        library = Library(pool, None, required=False)
+        sources = PoolSources(pool, None, required=False)
         target = Target(service="tls", host="x.lab.test", port=443, ca_file=str(bundle))
         bad = BadLine(source="list:1", raw="x", reason="y")
-        assert await asyncio.to_thread(lambda: list(library.lending([target, bad]))) == [target, bad]
+        assert await asyncio.to_thread(lambda: list(sources.lending([target, bad]))) == [target, bad]
         bundle.unlink()
-        assert await asyncio.to_thread(lambda: list(library.lending([target]))) == [target]
+        assert await asyncio.to_thread(lambda: list(sources.lending([target]))) == [target]
         await asyncio.sleep(0)
         return len(pool), pool.learnt
 

@@ -15,7 +15,7 @@ from fleetprobe.net.pool import Pool
 from fleetprobe.pool_file import UnusablePool
 
 
-class Library:
+class PoolSources:
     """The files behind one pool. To be made on the running event loop, where alone the pool is touched later."""
 
     def __init__(self, pool: Pool, kept: str | None, *, required: bool) -> None:
